@@ -1,0 +1,1 @@
+"""The commands: every one is python -m jobs.<name> with Hydra overrides."""

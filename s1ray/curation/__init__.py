@@ -1,0 +1,1 @@
+"""Pool row to selected reasoning traces."""

@@ -1,0 +1,1 @@
+"""Questions, engine and budgets to results and metrics."""

@@ -1,0 +1,1 @@
+"""Question and budget to completion; engines behind one Protocol."""

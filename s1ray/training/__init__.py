@@ -1,0 +1,1 @@
+"""Reasoning traces to a checkpoint; torch and transformers, never ray."""
