@@ -1,0 +1,122 @@
+"""From a command line to a typed configuration and a run: what every job does first.
+
+Hydra composes ``conf/``; pydantic checks the whole; bad input ends with exit code 2 before
+anything is started, a later failure with 1. This module knows no stage.
+"""
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
+
+from s1ray.config.base import Section
+from s1ray.orchestration.terminal import print_result, say
+
+CONF = Path(__file__).parents[2] / "conf"
+EXIT_BAD_INPUT = 2
+EXIT_FAILED = 1
+
+ConfigT = TypeVar("ConfigT", bound=Section)
+PlanT = TypeVar("PlanT")
+
+
+def launch(
+    *,
+    doc: str,
+    primary: str,
+    schema: type[ConfigT],
+    prepare: Callable[[ConfigT], PlanT],
+    run: Callable[[PlanT], Path],
+) -> None:
+    """Run a job from ``sys.argv`` and print its result directory last; never returns on failure.
+
+    Args:
+        doc: The job's docstring: what ``--help`` prints above the configuration.
+        primary: The primary configuration in ``conf/``.
+        schema: What it must satisfy.
+        prepare: Checks all that can be checked before anything starts; raises ValueError.
+        run: Does it.
+    """
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing and exiting
+    OmegaConf.register_new_resolver("job_doc", doc.strip, replace=True)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    for chatty in ("httpx", "ray", "urllib3"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+    def task(composed: DictConfig) -> None:
+        plan = prepare(parse_config(composed, schema))
+        _run_or_exit(run, plan)
+
+    if not CONF.is_dir():
+        _refuse(f"no configuration at {CONF}. Run jobs from a checkout of s1ray.")
+    main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=primary)(task)
+    try:
+        main()
+    except (HydraException, OmegaConfBaseException) as error:
+        _refuse(explain_override(error))
+    except ValueError as error:
+        _refuse(str(error))
+
+
+def parse_config(composed: DictConfig, schema: type[ConfigT]) -> ConfigT:
+    """Return the typed configuration.
+
+    Raises:
+        ValueError: Keys are unknown, missing or of the wrong type: one line each, dotted path
+            first.
+    """
+    content = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    try:
+        return schema.model_validate(content)
+    except ValidationError as error:
+        raise ValueError(_explain_validation(error)) from None
+
+
+def _explain_validation(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors(include_url=False):
+        path = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            lines.append(
+                f"{path}={problem['input']!r}: there is no such key. Remove it or correct "
+                "its name; `--cfg job` prints every legal key."
+            )
+        else:
+            lines.append(f"{path}={problem['input']!r}: {problem['msg']}")
+    return "\n".join(lines)
+
+
+def explain_override(error: Exception) -> str:
+    """Return Hydra's message with what to do about it."""
+    message = str(error).replace("\n\n", "\n").strip()
+    cause = f"\n{error.__cause__}" if error.__cause__ else ""
+    return (
+        f"{message}{cause}\nOverrides are key=value with dotted keys, or group=choice; `--cfg job` "
+        "prints every legal key, `--help` every group."
+    )
+
+
+def _run_or_exit(run: Callable[[PlanT], Path], plan: PlanT) -> None:
+    try:
+        result = run(plan)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        traceback.print_exc()
+        say(f"failed: {error}")
+        sys.exit(EXIT_FAILED)
+    print_result(str(result))
+
+
+def _refuse(message: str) -> None:
+    say(f"bad input, nothing was started:\n{message}")
+    sys.exit(EXIT_BAD_INPUT)

@@ -1,0 +1,43 @@
+"""A Ray to run on: the cluster that is named, or one of our own for as long as the job lasts."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+
+from s1ray.config.tracking import RayConfig
+from s1ray.orchestration.terminal import say
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def ray_session(config: RayConfig) -> Iterator[None]:
+    """Connect to Ray while the block runs; a Ray that was there before stays as it is."""
+    if ray.is_initialized():
+        yield
+        return
+    address = config.address or os.environ.get("RAY_ADDRESS") or "local"
+    python_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment = {"env_vars": {"PYTHONPATH": python_path, "TOKENIZERS_PARALLELISM": "false"}}
+    if address == "local":
+        say("starting Ray on this machine")
+        ray.init(
+            address="local",
+            num_cpus=config.num_cpus,
+            object_store_memory=int(config.object_store_gib * 2**30),
+            include_dashboard=False,
+            logging_level=logging.WARNING,
+            log_to_driver=False,
+            runtime_env=environment,
+        )
+    else:
+        say(f"joining the Ray cluster at {address}")
+        ray.init(address=address, logging_level=logging.WARNING, runtime_env=environment)
+    try:
+        yield
+    finally:
+        ray.shutdown()
