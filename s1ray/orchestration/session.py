@@ -21,10 +21,9 @@ def ray_session(config: RayConfig) -> Iterator[None]:
         yield
         return
     address = config.address or os.environ.get("RAY_ADDRESS") or "local"
-    python_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    environment = {"env_vars": {"PYTHONPATH": python_path, "TOKENIZERS_PARALLELISM": "false"}}
     if address == "local":
         say("starting Ray on this machine")
+        python_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         ray.init(
             address="local",
             num_cpus=config.num_cpus,
@@ -32,11 +31,11 @@ def ray_session(config: RayConfig) -> Iterator[None]:
             include_dashboard=False,
             logging_level=logging.WARNING,
             log_to_driver=False,
-            runtime_env=environment,
+            runtime_env={"env_vars": {"PYTHONPATH": python_path}},
         )
     else:
         say(f"joining the Ray cluster at {address}")
-        ray.init(address=address, logging_level=logging.WARNING, runtime_env=environment)
+        ray.init(address=address, logging_level=logging.WARNING)
     try:
         yield
     finally:

@@ -1,0 +1,153 @@
+"""A small stand-in for the W&B server: enough for the real client to run online against.
+
+It knows runs, their history and their configuration; it forgets everything else it is sent.
+"""
+
+import gzip
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class WandbServer(ThreadingHTTPServer):
+    """Keeps what runs sent; ``failing`` makes every answer an HTTP error."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.history: dict[str, list[dict[str, Any]]] = {}
+        self.runs: dict[str, dict[str, Any]] = {}
+        self.failing: int | None = None
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that hangs up is no error of the server."""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+@contextmanager
+def serve_wandb() -> Iterator[WandbServer]:
+    """Serve on a free loopback port while the block runs."""
+    server = WandbServer()
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: WandbServer
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+        """Be silent."""
+
+    def _body(self) -> bytes:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        return gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
+
+    def _answer(self, content: Any, status: int = 200) -> None:
+        payload = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(payload)))
+        self.end_headers()
+        self.wfile.write(payload)
+
+    def do_PUT(self) -> None:  # noqa: N802 - the base's name
+        self._body()
+        self._answer({})
+
+    def do_GET(self) -> None:  # noqa: N802 - the base's name
+        self._answer({})
+
+    def do_POST(self) -> None:  # noqa: N802 - the base's name
+        body = self._body()
+        if self.server.failing is not None:
+            self._answer({"error": "refused"}, self.server.failing)
+        elif self.path.endswith("/graphql"):
+            self._answer({"data": self._query(json.loads(body))})
+        elif self.path.endswith("/file_stream"):
+            self._stream(json.loads(body))
+            self._answer({"exitcode": None, "limits": {}})
+        else:
+            self._answer({})
+
+    def _stream(self, content: dict[str, Any]) -> None:
+        run = self.path.split("/")[-2]
+        chunk = content.get("files", {}).get("wandb-history.jsonl")
+        if chunk:
+            rows = [json.loads(line) for line in chunk["content"]]
+            history = self.server.history.setdefault(run, [])
+            del history[chunk["offset"] :]
+            history.extend(rows)
+
+    def _query(self, request: dict[str, Any]) -> dict[str, Any]:
+        query, variables = request["query"], request.get("variables") or {}
+        if "upsertBucket" in query:
+            return {"upsertBucket": self._upsert(variables)}
+        if "RunResumeStatus" in query or "bucket(" in query:
+            return {"model": {"id": "p", "name": "p", "bucket": self._resume(variables)}}
+        if "viewer" in query:
+            return {"viewer": {"id": "u", "entity": "lab", "flags": "{}", "teams": {"edges": []}}}
+        if "createRunFiles" in query:
+            files = [
+                {"name": name, "uploadUrl": f"{self.server.url}/up/{name}"}
+                for name in variables.get("files", [])
+            ]
+            return {"createRunFiles": {"runID": "r", "uploadHeaders": [], "files": files}}
+        if "serverInfo" in query:
+            return {"serverInfo": {"features": [], "cliVersionInfo": {}}}
+        return {}
+
+    def _upsert(self, variables: dict[str, Any]) -> dict[str, Any]:
+        name = variables.get("name") or "unnamed"
+        inserted = name not in self.server.runs
+        known = self.server.runs.setdefault(name, {})
+        known.update({key: value for key, value in variables.items() if value is not None})
+        project = {
+            "id": "p",
+            "name": variables.get("project") or "p",
+            "entity": {"id": "e", "name": "lab"},
+        }
+        bucket = {
+            "id": "r",
+            "name": name,
+            "displayName": name,
+            "description": "",
+            "config": "{}",
+            "sweepName": None,
+            "project": project,
+            "historyLineCount": len(self.server.history.get(name, [])),
+        }
+        return {"bucket": bucket, "inserted": inserted}
+
+    def _resume(self, variables: dict[str, Any]) -> dict[str, Any] | None:
+        name = variables.get("name") or variables.get("runId")
+        if name not in self.server.runs:
+            return None
+        rows = self.server.history.get(str(name), [])
+        tail = json.dumps([json.dumps(rows[-1])]) if rows else "[]"
+        return {
+            "id": "r",
+            "name": name,
+            "historyLineCount": len(rows),
+            "eventsLineCount": 0,
+            "logLineCount": 0,
+            "historyTail": tail,
+            "eventsTail": "[]",
+            "summaryMetrics": "{}",
+            "config": "{}",
+            "tags": [],
+            "wandbConfig": "{}",
+        }
