@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import hydra
 from hydra.errors import HydraException
@@ -52,19 +52,28 @@ def launch(
     for chatty in ("httpx", "ray", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
-    def task(composed: DictConfig) -> None:
-        plan = prepare(parse_config(composed, schema))
-        _run_or_exit(run, plan)
-
     if not CONF.is_dir():
         _refuse(f"no configuration at {CONF}. Run jobs from a checkout of s1ray.")
-    main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=primary)(task)
+    for composed in _compose(primary):
+        try:
+            plan = prepare(parse_config(composed, schema))
+        except ValueError as error:
+            _refuse(str(error))
+        _run_or_exit(run, plan)
+
+
+def _compose(primary: str) -> list[DictConfig]:
+    """Return what the command line asks for: one configuration, or several with ``--multirun``.
+
+    They are run after Hydra is done, so that a job's errors are its own.
+    """
+    composed: list[DictConfig] = []
+    main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=primary)
     try:
-        main()
+        main(composed.append)()
     except (HydraException, OmegaConfBaseException) as error:
         _refuse(explain_override(error))
-    except ValueError as error:
-        _refuse(str(error))
+    return composed
 
 
 def parse_config(composed: DictConfig, schema: type[ConfigT]) -> ConfigT:
@@ -97,10 +106,11 @@ def _explain_validation(error: ValidationError) -> str:
 
 def explain_override(error: Exception) -> str:
     """Return Hydra's message with what to do about it."""
-    message = str(error).replace("\n\n", "\n").strip()
-    cause = f"\n{error.__cause__}" if error.__cause__ else ""
-    return (
-        f"{message}{cause}\nOverrides are key=value with dotted keys, or group=choice; `--cfg job` "
+    text = f"{error}\n{error.__cause__ or ''}".strip()
+    # Hydra proposes +key=value for an unknown key; here every legal key is in conf/ already.
+    lines = [line for line in text.split("\n") if line and not line.startswith("To append")]
+    return "\n".join(lines) + (
+        "\nOverrides are key=value with dotted keys, or group=choice; `--cfg job` "
         "prints every legal key, `--help` every group."
     )
 
@@ -117,6 +127,6 @@ def _run_or_exit(run: Callable[[PlanT], Path], plan: PlanT) -> None:
     print_result(str(result))
 
 
-def _refuse(message: str) -> None:
+def _refuse(message: str) -> NoReturn:
     say(f"bad input, nothing was started:\n{message}")
     sys.exit(EXIT_BAD_INPUT)

@@ -134,14 +134,15 @@ class _Sink:
 
     def _forward_samples(self, board: Any) -> None:  # noqa: ANN401 - wandb's run
         batch: list[dict[str, Any]] = []
-        offset = self._position.samples
-        for row, offset in follow_lines(self._run.path / SAMPLES, offset=offset):
+        behind = self._position.samples
+        for row, offset in follow_lines(self._run.path / SAMPLES, offset=behind):
             batch.append(row)
+            behind = offset
             if len(batch) == self._config.table_rows:
-                self._log_samples(board, batch, offset)
+                self._log_samples(board, batch, behind)
                 batch = []
         if batch and self.stopped.is_set():
-            self._log_samples(board, batch, offset)
+            self._log_samples(board, batch, behind)
 
     def _log_samples(self, board: Any, rows: list[dict[str, Any]], offset: int) -> None:  # noqa: ANN401
         import wandb  # noqa: PLC0415 - see _open
