@@ -1,0 +1,1 @@
+"""Where a model comes from: a source's name in, a local Hugging Face directory out."""
