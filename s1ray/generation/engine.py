@@ -4,7 +4,7 @@ An engine continues token ids; it knows nothing of thinking, budgets, text or qu
 caches between requests (prefixes, above all) is its own affair and never changes a result.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -29,6 +29,9 @@ class Request:
 
     token_ids: tuple[int, ...]
     """The whole context, prompt included."""
+    min_tokens: int
+    """Generated tokens that stand before a stop sequence at least: a token that would complete one
+    earlier cannot be drawn."""
     max_tokens: int
     stop_sequences: tuple[tuple[int, ...], ...]
     """Generation ends when the generated tokens end with one of these."""
@@ -43,6 +46,46 @@ class Generation:
     """New tokens only, the matched stop sequence included at the end."""
     stop_sequence: tuple[int, ...] | None
     """The stop sequence that ended it; None at ``max_tokens``."""
+
+
+def find_stop(
+    token_ids: Sequence[int], stop_sequences: Sequence[tuple[int, ...]]
+) -> tuple[int, ...] | None:
+    """Return the first of the stop sequences that the generated tokens end with, or None."""
+    for stop in stop_sequences:
+        if stop and tuple(token_ids[-len(stop) :]) == stop:
+            return stop
+    return None
+
+
+def check_request(request: Request, *, context_tokens: int, vocabulary_size: int) -> None:
+    """Refuse a request that no engine of this window and vocabulary can serve.
+
+    Raises:
+        ValueError: An empty context, no tokens asked for, a context that does not fit with its
+            continuation, or ids out of vocabulary.
+    """
+    num_tokens = len(request.token_ids)
+    if num_tokens == 0:
+        raise ValueError("the context is empty; an engine continues at least one token.")
+    if not 0 <= request.min_tokens <= request.max_tokens or request.max_tokens < 1:
+        raise ValueError(
+            f"min_tokens={request.min_tokens}, max_tokens={request.max_tokens}; "
+            "legal: 0 <= min_tokens <= max_tokens and max_tokens >= 1."
+        )
+    if num_tokens + request.max_tokens > context_tokens:
+        raise ValueError(
+            f"a context of {num_tokens} tokens and max_tokens={request.max_tokens} exceed the "
+            f"engine's window of {context_tokens}. Shorten the prompt or the budget, or raise "
+            "engine.context_tokens."
+        )
+    largest, smallest = max(request.token_ids), min(request.token_ids)
+    if smallest < 0 or largest >= vocabulary_size:
+        wrong = smallest if smallest < 0 else largest
+        raise ValueError(
+            f"token id {wrong} is out of vocabulary; legal ids are 0 to {vocabulary_size - 1}. "
+            "The tokenizer and the model do not belong together."
+        )
 
 
 @runtime_checkable

@@ -1,0 +1,102 @@
+"""How thinking is budgeted, how tokens are drawn and which engine draws them."""
+
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+
+from s1ray.config.base import Section
+
+
+class Accounting(StrEnum):
+    """What a thinking budget counts."""
+
+    TOTAL = "total"
+    """All of a sample's thinking, injected wait tokens included, fits one budget."""
+    S1_HARNESS = "s1_harness"
+    """Every continuation after a wait has the whole budget again; the total is cut afterwards
+    (simplescaling/s1@77272c6 lm_eval/models/vllm_causallms.py)."""
+
+
+class BudgetConfig(Section):
+    """A grid of thinking budgets: one policy for every cap and every number of waits."""
+
+    max_thinking_tokens: tuple[NonNegativeInt | None, ...]
+    """Caps without waits; 0 is no thinking, null the model's own end."""
+    num_waits: tuple[PositiveInt, ...]
+    """How many ends of thinking are replaced by a wait string, one policy each."""
+    waits_max_thinking_tokens: NonNegativeInt | None
+    """The cap of every policy with waits."""
+    wait_strings: tuple[str, ...]
+    """Used in rotation; an empty string suppresses the end and adds nothing."""
+    min_thinking_tokens: NonNegativeInt
+    """The model cannot end its thinking before this many tokens."""
+    answer_prefix: str
+    """Follows the answer opener where a limit ended thinking; empty for none."""
+    max_answer_tokens: PositiveInt
+    accounting: Accounting
+
+    @model_validator(mode="after")
+    def _check_grid(self) -> Self:
+        if not self.max_thinking_tokens and not self.num_waits:
+            raise ValueError(
+                "the grid is empty: give max_thinking_tokens or num_waits at least one value; "
+                "null in max_thinking_tokens is the model's own end."
+            )
+        for name in ("max_thinking_tokens", "num_waits"):
+            values = getattr(self, name)
+            if len(set(values)) != len(values):
+                raise ValueError(f"{name}={list(values)} repeats a value; give each once.")
+        if self.num_waits and not self.wait_strings:
+            raise ValueError(
+                "num_waits asks for waits but wait_strings is empty; use wait_strings=['Wait'], "
+                "or [''] to suppress the end and add nothing."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_minimum(self) -> Self:
+        waits_cap = (self.waits_max_thinking_tokens,) if self.num_waits else ()
+        caps = [cap for cap in (*self.max_thinking_tokens, *waits_cap) if cap is not None]
+        if caps and min(caps) < self.min_thinking_tokens:
+            raise ValueError(
+                f"min_thinking_tokens={self.min_thinking_tokens} exceeds the cap {min(caps)}. "
+                "Lower the minimum or remove that cap."
+            )
+        return self
+
+
+class SamplingConfig(Section):
+    """How the next token is drawn from the model's distribution."""
+
+    temperature: NonNegativeFloat
+    """0 for greedy."""
+    top_p: Annotated[float, Field(gt=0, le=1)]
+    top_k: NonNegativeInt
+    """0 for the whole vocabulary."""
+
+
+class TransformersEngineConfig(Section):
+    """Generation in this process, on CPU or one GPU."""
+
+    kind: Literal["transformers"]
+    dtype: Literal["float32", "bfloat16", "float16"]
+    device: str
+    """Such as ``cpu`` or ``cuda:0``."""
+    max_batch_size: PositiveInt
+    """Samples decoded in one step."""
+    cache_slots: PositiveInt
+    """Contexts whose keys and values are kept, those being decoded included."""
+    num_threads: PositiveInt | None
+    """Threads of one forward pass; null leaves torch's own choice."""
+    share_chains: bool
+    """Whether a smaller budget reads its thinking from the longest chain generated so far."""
+
+    @model_validator(mode="after")
+    def _check_slots(self) -> Self:
+        if self.cache_slots < self.max_batch_size:
+            raise ValueError(
+                f"cache_slots={self.cache_slots} is below max_batch_size={self.max_batch_size}; "
+                "every sample being decoded needs a slot."
+            )
+        return self

@@ -1,0 +1,268 @@
+r"""Budget forcing: one sample's thinking and answer as a generator over token ids.
+
+It decides which context an engine continues next and when thinking is over. It knows no engine,
+no model and no torch: ``force_budget`` yields a ``Request``, is sent a ``Generation`` and returns
+a ``Completion``. Text is decoded once, at the end, from the ids that the model saw.
+
+    think ---- stop or turn end, waits and budget left ----> drop it, add a wait string, think
+      |------- stop or turn end ---------------------------> opener; the model writes the rest
+      '------- cap or context window full -----------------> newline, opener, separator, prefix
+                                                             then the answer, exactly once
+
+Source: arXiv 2501.19393 section 3.1; simplescaling/s1@77272c6
+eval/lm-evaluation-harness/lm_eval/models/vllm_causallms.py.
+"""
+
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass, field
+
+from s1ray.chat_format import ThinkingTokens, Tokenizer, decode, encode
+from s1ray.config.generation import Accounting
+from s1ray.generation.budget import BudgetPolicy
+from s1ray.generation.engine import Engine, Generation, Request, Sampling
+from s1ray.records import Completion, ThinkingEnd
+
+Chain = Generator[Request, Generation, Completion]
+"""One sample on its way: asks for continuations and ends with what came out."""
+
+
+async def complete(engine: Engine, chain: Chain) -> Completion:
+    """Drive one chain to its end on an engine."""
+    try:
+        request = next(chain)
+        while True:
+            request = chain.send(await engine.generate(request))
+    except StopIteration as end:
+        completion: Completion = end.value
+        return completion
+    finally:
+        chain.close()
+
+
+def force_budget(
+    prompt_ids: tuple[int, ...],
+    *,
+    policy: BudgetPolicy,
+    tokens: ThinkingTokens,
+    tokenizer: Tokenizer,
+    context_tokens: int,
+    vocabulary_size: int,
+    sampling: Sampling,
+) -> Chain:
+    """Think within a budget, then answer.
+
+    An end of thinking is the stop delimiter or the end of the turn. A wait replaces it only where
+    the wait string and one more token fit the budget and the context window; otherwise thinking
+    ends there. No end can be drawn within ``min_thinking_tokens``, nor right after a wait
+    (s1's harness forwards the first as min_tokens and sets the second to 1).
+
+    Args:
+        prompt_ids: Up to where the assistant's turn begins; the thinking opener is added here.
+        policy: The budget.
+        tokens: The delimiters of the model's format as ids.
+        tokenizer: Spells the wait strings and the answer prefix, and decodes.
+        context_tokens: The engine's window; room for closing and answer is kept free in it.
+        vocabulary_size: Ids at or above it are refused wherever they come from.
+        sampling: How tokens are drawn; the seed is the sample's.
+
+    Raises:
+        ValueError: The prompt leaves no room for the answer, or ids are out of vocabulary.
+    """
+    words = _spell(policy, tokens, tokenizer)
+    for ids in (prompt_ids, tokens.start, words.newline, words.opener, words.prefix, *words.waits):
+        _check_vocabulary(ids, vocabulary_size)
+    context = (*prompt_ids, *tokens.start)
+    room = _count_thinking_room(context, policy, words, context_tokens)
+    draw = _Draw(sampling, context_tokens, vocabulary_size)
+    thinking = yield from _think(context, policy=policy, words=words, room=room, draw=draw)
+    text = decode(tokenizer, thinking.ids)
+    prefix = words.prefix if thinking.is_forced else ()
+    newline = words.newline if thinking.is_forced and not text.endswith("\n") else ()
+    context = (*context, *thinking.ids, *newline, *words.opener, *prefix)
+    answer = yield draw.request(context, 0, policy.max_answer_tokens, words.turn_ends)
+    draw.check(answer)
+    answer_ids = (*prefix, *_strip_stop(answer))
+    return Completion(
+        thinking=text,
+        answer=decode(tokenizer, answer_ids),
+        thinking_ids=tuple(thinking.ids),
+        answer_ids=answer_ids,
+        wait_positions=tuple(thinking.wait_positions),
+        num_waits_applied=len(thinking.wait_positions),
+        num_generated_tokens=thinking.num_generated_tokens + len(answer.token_ids),
+        thinking_end=thinking.end,
+        is_answer_forced=bool(prefix),
+        is_answer_complete=answer.stop_sequence is not None,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Words:
+    """What a policy writes and watches for, as ids."""
+
+    stops: tuple[tuple[int, ...], ...]
+    turn_ends: tuple[tuple[int, ...], ...]
+    newline: tuple[int, ...]
+    opener: tuple[int, ...]
+    prefix: tuple[int, ...]
+    waits: tuple[tuple[int, ...], ...]
+
+
+def _spell(policy: BudgetPolicy, tokens: ThinkingTokens, tokenizer: Tokenizer) -> _Words:
+    end, separator = decode(tokenizer, tokens.end), decode(tokenizer, tokens.separator)
+    # Where the tags are plain text, the end's last token can swallow the separator (Qwen2.5
+    # writes "</think>\n\n" as "</", "think", ">\n\n"); training text holds that spelling, so the
+    # context and the stops must too.
+    joined = encode(tokenizer, end + separator)
+    opener = tokens.end if joined[: len(tokens.end)] == tokens.end else joined
+    forced = encode(tokenizer, end + separator + policy.answer_prefix)
+    prefix = forced[len(opener) :]
+    if forced[: len(opener)] != opener:
+        prefix = encode(tokenizer, policy.answer_prefix)
+    turn_ends = tuple((token,) for token in tokens.turn_end)
+    stops = (tokens.stop,) if opener == tokens.end else (tokens.stop, opener)
+    return _Words(
+        stops=(*stops, *turn_ends),
+        turn_ends=turn_ends,
+        newline=tokens.newline,
+        opener=opener,
+        prefix=prefix if policy.answer_prefix else (),
+        waits=tuple(encode(tokenizer, text) for text in policy.wait_strings),
+    )
+
+
+@dataclass(slots=True)
+class _Draw:
+    """Requests of one sample, and the check of what comes back."""
+
+    sampling: Sampling
+    context_tokens: int
+    vocabulary_size: int
+
+    def request(
+        self,
+        context: tuple[int, ...],
+        min_tokens: int,
+        max_tokens: int,
+        stops: tuple[tuple[int, ...], ...],
+    ) -> Request:
+        max_tokens = min(max_tokens, self.context_tokens - len(context))
+        return Request(
+            token_ids=context,
+            min_tokens=min(min_tokens, max_tokens),
+            max_tokens=max_tokens,
+            stop_sequences=stops,
+            sampling=self.sampling,
+        )
+
+    def check(self, generation: Generation) -> None:
+        _check_vocabulary(generation.token_ids, self.vocabulary_size)
+
+
+@dataclass(slots=True)
+class _Thinking:
+    """A sample's thinking so far."""
+
+    ids: list[int] = field(default_factory=list)
+    wait_positions: list[int] = field(default_factory=list)
+    num_generated_tokens: int = 0
+    end: ThinkingEnd = ThinkingEnd.CAP
+    is_forced: bool = True
+    """Whether a limit ended it, so that the answer is opened for the model."""
+
+
+def _think(
+    context: tuple[int, ...], *, policy: BudgetPolicy, words: _Words, room: int, draw: _Draw
+) -> Generator[Request, Generation, _Thinking]:
+    is_harness = policy.accounting is Accounting.S1_HARNESS
+    cap = room if policy.max_thinking_tokens is None else policy.max_thinking_tokens
+    thinking = _Thinking()
+    while True:
+        spent = len(thinking.ids)
+        left = min(cap, room - spent) if is_harness else min(cap, room) - spent
+        is_context = left < cap if is_harness else room < cap
+        is_context = is_context or policy.max_thinking_tokens is None
+        limit = ThinkingEnd.CONTEXT if is_context else ThinkingEnd.CAP
+        if left == 0:
+            thinking.end = limit
+            break
+        is_suppressed = bool(thinking.wait_positions) or (is_harness and policy.num_waits > 0)
+        min_tokens = min(max(policy.min_thinking_tokens - spent, int(is_suppressed)), left)
+        # A delimiter of several tokens may begin on the budget's last token: read on to its end.
+        max_tokens = left + max(map(len, words.stops)) - 1
+        generation = yield draw.request(
+            (*context, *thinking.ids), min_tokens, max_tokens, words.stops
+        )
+        draw.check(generation)
+        thinking.end = _take(thinking, generation, left=left, limit=limit, words=words)
+        thinking.is_forced = thinking.end is limit
+        if thinking.is_forced or not _wait(thinking, policy=policy, words=words, room=room):
+            break
+    if policy.max_thinking_tokens is not None:
+        _cut(thinking, policy.max_thinking_tokens)
+    return thinking
+
+
+def _take(
+    thinking: _Thinking, generation: Generation, *, left: int, limit: ThinkingEnd, words: _Words
+) -> ThinkingEnd:
+    """Add a continuation to the thinking; return why it ended."""
+    new = _strip_stop(generation)
+    thinking.num_generated_tokens += len(generation.token_ids)
+    thinking.ids.extend(new[:left])
+    if generation.stop_sequence is None or len(new) >= left:
+        return limit
+    if generation.stop_sequence in words.turn_ends:
+        return ThinkingEnd.END_TOKEN
+    return ThinkingEnd.MODEL
+
+
+def _wait(thinking: _Thinking, *, policy: BudgetPolicy, words: _Words, room: int) -> bool:
+    """Replace an end of thinking by a wait string, where one is left and fits."""
+    num_waits = len(thinking.wait_positions)
+    if num_waits == policy.num_waits:
+        return False
+    wait = words.waits[num_waits % len(words.waits)]
+    if policy.accounting is Accounting.TOTAL and policy.max_thinking_tokens is not None:
+        room = min(room, policy.max_thinking_tokens)
+    if len(thinking.ids) + len(wait) >= room:
+        return False
+    thinking.wait_positions.append(len(thinking.ids))
+    thinking.ids.extend(wait)
+    return True
+
+
+def _cut(thinking: _Thinking, cap: int) -> None:
+    """Cut what s1's harness let run over the cap; whether the answer is forced stays as it was."""
+    if len(thinking.ids) > cap:
+        del thinking.ids[cap:]
+        thinking.wait_positions = [place for place in thinking.wait_positions if place < cap]
+        thinking.end = ThinkingEnd.CAP
+
+
+def _count_thinking_room(
+    context: tuple[int, ...], policy: BudgetPolicy, words: _Words, context_tokens: int
+) -> int:
+    closing = len(words.newline) + len(words.opener) + len(words.prefix)
+    room = context_tokens - len(context) - closing - policy.max_answer_tokens
+    if room < 0:
+        raise ValueError(
+            f"a prompt of {len(context)} tokens, {closing} of closing and max_answer_tokens="
+            f"{policy.max_answer_tokens} exceed the context window of {context_tokens}. Shorten "
+            "the prompt, lower max_answer_tokens, or raise model.context_tokens."
+        )
+    return room
+
+
+def _strip_stop(generation: Generation) -> tuple[int, ...]:
+    num_stop = len(generation.stop_sequence or ())
+    return generation.token_ids[: len(generation.token_ids) - num_stop]
+
+
+def _check_vocabulary(token_ids: Iterable[int], vocabulary_size: int) -> None:
+    for token in token_ids:
+        if not 0 <= token < vocabulary_size:
+            raise ValueError(
+                f"token id {token} is out of vocabulary; legal ids are 0 to "
+                f"{vocabulary_size - 1}. The tokenizer and the model do not belong together."
+            )

@@ -1,0 +1,142 @@
+"""Stand-ins for models: a toy tokenizer, and an engine whose next token is a given function."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+
+from s1ray.chat_format import DELIMITERS, ThinkingTokens, read_thinking_tokens
+from s1ray.generation.engine import Generation, Request, Sampling, check_request, find_stop
+
+PIECES = (
+    "<|im_start|>",
+    "<|im_end|>",
+    "think",
+    "answer",
+    "\n",
+    "Wait",
+    "Hmm",
+    "Final Answer:",
+    "</",
+    "<",
+    ">",
+    ">\n\n",
+    "\n\n",
+    *"abcdefgh",
+)
+IDS = {piece: number for number, piece in enumerate(PIECES)}
+GREEDY = Sampling(temperature=0.0, top_p=1.0, top_k=0, seed=0)
+
+
+class ToyTokenizer:
+    """Longest match over a few pieces; like Qwen2.5's it has one piece for the text '>\\n\\n'."""
+
+    eos_token_id: int | None = IDS["<|im_end|>"]
+    chat_template = "toy"
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        assert not add_special_tokens
+        ids = []
+        while text:
+            piece = max((piece for piece in PIECES if text.startswith(piece)), key=len)
+            ids.append(IDS[piece])
+            text = text[len(piece) :]
+        return ids
+
+    def decode(
+        self,
+        token_ids: Sequence[int],
+        *,
+        skip_special_tokens: bool,
+        clean_up_tokenization_spaces: bool,
+    ) -> str:
+        assert not skip_special_tokens
+        assert not clean_up_tokenization_spaces
+        return "".join(PIECES[token] for token in token_ids)
+
+    def apply_chat_template(
+        self,
+        conversation: list[dict[str, str]],
+        *,
+        tokenize: bool,
+        add_generation_prompt: bool,
+        **_: object,
+    ) -> str:
+        assert not tokenize
+        turns = "".join(f"a{turn['content']}<|im_end|>" for turn in conversation)
+        return turns + "b" * add_generation_prompt
+
+
+def ids_of(text: str) -> tuple[int, ...]:
+    return tuple(ToyTokenizer().encode(text, add_special_tokens=False))
+
+
+def toy_tokens(preset: str) -> ThinkingTokens:
+    return read_thinking_tokens(ToyTokenizer(), DELIMITERS[preset])
+
+
+def random_language(salt: int, favourites: tuple[int, ...]) -> Callable[[Request, tuple], int]:
+    """A model as a pure function of context and seed; the favourites come half of the time."""
+
+    def rank(request: Request, context: tuple[int, ...], token: int) -> float:
+        seed = request.sampling.seed if request.sampling.temperature else 0
+        text = f"{salt} {seed} {context} {token}".encode()
+        noise = int.from_bytes(hashlib.blake2b(text, digest_size=6).digest())
+        return noise * (4.0 if token in favourites else 1.0)
+
+    def next_token(request: Request, generated: tuple[int, ...]) -> int:
+        context = (*request.token_ids, *generated)
+        ranked = sorted(range(len(PIECES)), key=lambda token: -rank(request, context, token))
+        return next(token for token in ranked if not is_masked(request, generated, token))
+
+    return next_token
+
+
+def replayed(words: Sequence[int]) -> Callable[[Request, tuple], int]:
+    """A model that writes given ids in order, whatever the context; then the last one for ever."""
+    state = {"place": 0}
+
+    def next_token(request: Request, generated: tuple[int, ...]) -> int:
+        token = words[min(state["place"], len(words) - 1)]
+        state["place"] += 1
+        return token
+
+    return next_token
+
+
+def is_masked(request: Request, generated: tuple[int, ...], token: int) -> bool:
+    stop = find_stop((*generated, token), request.stop_sequences)
+    return stop is not None and len(generated) + 1 - len(stop) < request.min_tokens
+
+
+class ScriptedEngine:
+    """An engine whose next token is a function of the request and what it generated so far."""
+
+    def __init__(
+        self, next_token: Callable[[Request, tuple], int], *, context_tokens: int = 4096
+    ) -> None:
+        self.next_token = next_token
+        self.context_tokens = context_tokens
+        self.vocabulary_size = len(PIECES)
+        self.requests: list[Request] = []
+        self.decoded_tokens = 0
+        self.is_closed = False
+
+    async def generate(self, request: Request) -> Generation:
+        check_request(
+            request, context_tokens=self.context_tokens, vocabulary_size=self.vocabulary_size
+        )
+        self.requests.append(request)
+        generated: tuple[int, ...] = ()
+        while len(generated) < request.max_tokens:
+            await asyncio.sleep(0)
+            generated = (*generated, self.next_token(request, generated))
+            self.decoded_tokens += 1
+            if stop := find_stop(generated, request.stop_sequences):
+                return Generation(token_ids=generated, stop_sequence=stop)
+        return Generation(token_ids=generated, stop_sequence=None)
+
+    def counters(self) -> Mapping[str, int]:
+        return {"decoded_tokens": self.decoded_tokens}
+
+    async def close(self) -> None:
+        self.is_closed = True
