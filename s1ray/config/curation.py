@@ -1,0 +1,150 @@
+"""What curation may be told: which rows are dropped, and which of the rest are chosen."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from s1ray.config.base import Section
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+LengthKind = Literal["thinking_tokens", "thinking_words", "solution_or_question_words"]
+QualityFilterName = Literal[
+    "missing_trace", "asymptote", "image_reference", "part_reference", "bold_number"
+]
+
+
+class NearDuplicatesConfig(Section):
+    """MinHash over runs of words."""
+
+    min_similarity: Annotated[float, Field(gt=0, le=1)]
+    """Jaccard similarity from which two questions count as one."""
+    shingle_words: Count
+    num_permutations: Count
+    seed: int
+
+
+class S1DecontaminationConfig(Section):
+    """The authors' comparison: any shared run of words."""
+
+    mode: Literal["s1"]
+    ngram_size: Count
+    against_earlier_sources: bool
+    """Whether a question is also compared with the questions of the sources before its own."""
+
+
+class OverlapDecontaminationConfig(Section):
+    """The thresholded comparison that ignores boilerplate and catches short questions."""
+
+    mode: Literal["overlap"]
+    ngram_size: Count
+    min_overlap: Fraction
+    max_ngram_questions: Count
+    """A run of words that more pool questions than this hold is boilerplate."""
+    near_duplicates: NearDuplicatesConfig | None
+    """Also drops near-duplicates, of protected questions and inside the pool; null: neither."""
+
+
+DecontaminationConfig = Annotated[
+    S1DecontaminationConfig | OverlapDecontaminationConfig, Field(discriminator="mode")
+]
+
+
+class QualityConfig(Section):
+    """Which of s1's filters run."""
+
+    filters: tuple[QualityFilterName, ...]
+    asymptote_sources: tuple[str, ...]
+    """Sources whose Asymptote figures stay."""
+    max_part: Count
+    """Largest i of the substring "p{i}." that the part filter looks for."""
+
+
+class NoDifficultyConfig(Section):
+    """Every question is hard enough."""
+
+    kind: Literal["none"]
+
+
+class ModelsDifficultyConfig(Section):
+    """A question that any of the models solves is too easy."""
+
+    kind: Literal["models"]
+    models: Annotated[tuple[str, ...], Field(min_length=1)]
+    keep_unscored: bool
+
+
+class LevelDifficultyConfig(Section):
+    """A question below its source's level is too easy: a stand-in for models."""
+
+    kind: Literal["level"]
+    min_levels: dict[str, float]
+    """Per source; the sources' scales differ."""
+    keep_unlevelled: bool
+
+
+DifficultyConfig = Annotated[
+    NoDifficultyConfig | ModelsDifficultyConfig | LevelDifficultyConfig,
+    Field(discriminator="kind"),
+]
+
+
+class SourceDiversityConfig(Section):
+    """The source's own subject, or its name where it has none."""
+
+    kind: Literal["source"]
+
+
+class LabelsDiversityConfig(Section):
+    """Labels from a JSONL file of {"id", "domain"}."""
+
+    kind: Literal["labels"]
+    path: str
+
+
+DiversityConfig = Annotated[
+    SourceDiversityConfig | LabelsDiversityConfig, Field(discriminator="kind")
+]
+
+
+class S1kSelectionConfig(Section):
+    """s1's own selection."""
+
+    kind: Literal["s1k"]
+    num_questions: Count
+    seed: int
+    length: LengthKind
+    after_difficulty: bool
+    variant: Literal["code", "paper"]
+    base_questions: Count
+    """The size that ``uniform_fraction`` refers to; smaller selections are samples of it."""
+    uniform_fraction: Fraction
+    preselected_sources: tuple[str, ...]
+    preselected_long_sources: dict[str, int]
+    benchmark_shares: dict[str, float]
+
+
+class PlainSelectionConfig(Section):
+    """An ablation of the same size."""
+
+    kind: Literal["random", "diverse", "longest"]
+    num_questions: Count
+    seed: int
+    length: LengthKind
+    after_difficulty: bool
+    """Whether the difficulty step runs before it; in the paper's ablations it does not."""
+
+
+class FullSelectionConfig(Section):
+    """Everything that passed."""
+
+    kind: Literal["full"]
+    seed: int
+    """Of the order."""
+    length: LengthKind
+    after_difficulty: bool
+
+
+SelectionConfig = Annotated[
+    S1kSelectionConfig | PlainSelectionConfig | FullSelectionConfig, Field(discriminator="kind")
+]

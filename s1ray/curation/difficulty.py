@@ -1,0 +1,58 @@
+"""Which questions are hard enough: rules over verdicts and levels, nothing else.
+
+Models are asked elsewhere; here a verdict is a fact about a question. Where no model was asked,
+a source's own level stands in, and the funnel says so.
+"""
+
+from collections.abc import Collection, Mapping
+
+from s1ray.curation.items import PoolItem, Reason
+from s1ray.records import Verdict
+
+Verdicts = Mapping[str, Mapping[str, Verdict]]
+"""Question id to the verdict of each model that was asked."""
+
+_SCORED = frozenset({Verdict.CORRECT, Verdict.INCORRECT, Verdict.NO_ANSWER})
+
+
+def find_unsolved_reason(
+    verdicts: Mapping[str, Verdict], *, models: Collection[str], keep_unscored: bool
+) -> Reason | None:
+    """Return why a question is too easy, or None to keep it.
+
+    A question is dropped when any of the models solved it. An answer without an answer in it
+    counts as not solved; a time-out, a faulty gold answer and a missing verdict are unscored.
+
+    Args:
+        verdicts: Per model, what its answer was judged.
+        models: Who must have failed.
+        keep_unscored: Whether a question stays that no model solved and some did not answer in
+            a way that could be scored.
+
+    Source: s1 (arXiv 2501.19393) section 2.2; simplescaling/s1 data/filter.ipynb.
+    """
+    solved = [model for model in models if verdicts.get(model) is Verdict.CORRECT]
+    if solved:
+        return Reason(name="solved", evidence={"solved_by": solved})
+    unscored = [model for model in models if verdicts.get(model) not in _SCORED]
+    if unscored and not keep_unscored:
+        return Reason(name="unscored", evidence={"unscored_by": unscored})
+    return None
+
+
+def find_level_reason(
+    item: PoolItem, *, min_levels: Mapping[str, float], keep_unlevelled: bool
+) -> Reason | None:
+    """Return why a question's own level is too low, or None to keep it.
+
+    Args:
+        item: The question and its source's level.
+        min_levels: Per source, the lowest level kept; scales differ between sources.
+        keep_unlevelled: Whether rows of other sources, or without a level, stay.
+    """
+    floor = min_levels.get(item.trace.question.source)
+    if floor is None or item.level is None:
+        return None if keep_unlevelled else Reason(name="no_level", evidence={})
+    if item.level < floor:
+        return Reason(name="level_too_low", evidence={"level": item.level, "min_level": floor})
+    return None

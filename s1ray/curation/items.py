@@ -1,0 +1,53 @@
+"""The nouns of curation: a pool's item, a question to protect, and a rejected row.
+
+Nothing here knows where items come from or why one is rejected.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from s1ray.records import ReasoningTrace
+
+Evidence = Mapping[str, str | int | float | list[str] | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolItem:
+    """One row of a pool, with what curation needs beside the trace itself."""
+
+    trace: ReasoningTrace
+    """Where the pool has no teacher, the thinking is the worked solution or empty."""
+    origin: str
+    """File and row, or generator and number: where to look the row up."""
+    level: float | None
+    """The source's own grade of difficulty, higher is harder; scales differ between sources."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProtectedQuestion:
+    """A benchmark's question, which no training set may hold."""
+
+    benchmark: str
+    item: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """Why a step drops an item."""
+
+    name: str
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """One dropped row, for the file that explains every drop."""
+
+    step: str
+    reason: str
+    id: str | None
+    """The question's id; None where the row never became a question."""
+    source: str
+    origin: str
+    evidence: Evidence

@@ -1,0 +1,145 @@
+from collections.abc import Mapping, Sequence
+
+import pytest
+from pydantic import TypeAdapter
+
+from s1ray.config.curation import (
+    DecontaminationConfig,
+    DifficultyConfig,
+    QualityConfig,
+    SelectionConfig,
+)
+from s1ray.curation.curate import CurationRules, curate
+from s1ray.curation.items import PoolItem, ProtectedQuestion, Rejection
+from s1ray.curation.running_sums import generate_running_sums
+from s1ray.records import Verdict
+
+
+def _rules(
+    *, kind: str = "random", difficulty: Mapping[str, object] | None = None
+) -> CurationRules:
+    selection = {
+        "kind": kind,
+        "num_questions": 50,
+        "seed": 1,
+        "length": "thinking_words",
+        "after_difficulty": True,
+    }
+    return CurationRules(
+        decontamination=TypeAdapter(DecontaminationConfig).validate_python(
+            {
+                "mode": "overlap",
+                "ngram_size": 8,
+                "min_overlap": 0.5,
+                "max_ngram_questions": 20,
+                "near_duplicates": None,
+            }
+        ),
+        quality=QualityConfig(
+            filters=("missing_trace", "bold_number"), asymptote_sources=(), max_part=999
+        ),
+        difficulty=TypeAdapter(DifficultyConfig).validate_python(difficulty or {"kind": "none"}),
+        selection=TypeAdapter(SelectionConfig).validate_python(selection),
+    )
+
+
+def _sums(*, num_questions: int, seed: int) -> list[PoolItem]:
+    traces = generate_running_sums(
+        num_questions=num_questions,
+        seed=seed,
+        min_terms=2,
+        max_terms=4,
+        max_number=9,
+        operations=("+", "-"),
+        phrasings=("What is {sum}?",),
+    )
+    return [
+        PoolItem(trace=trace, origin=f"sums:{number}", level=None)
+        for number, trace in enumerate(traces)
+    ]
+
+
+def _protect(items: Sequence[PoolItem]) -> list[ProtectedQuestion]:
+    return [
+        ProtectedQuestion(benchmark="test", item=item.origin, text=item.trace.question.text)
+        for item in items
+    ]
+
+
+def test_curate_drops_repeats_test_questions_and_solved_ones_and_accounts_for_all() -> None:
+    pool, test = _sums(num_questions=600, seed=1), _sums(num_questions=100, seed=2)
+    pool += [
+        PoolItem(trace=item.trace, origin=f"again:{item.origin}", level=None) for item in pool[:7]
+    ]
+    test_ids = {item.trace.question.id for item in test}
+    solved = {item.trace.question.id for item in pool[100:150]}
+    rejections: list[Rejection] = []
+
+    result = curate(
+        pool,
+        protected=_protect(test),
+        verdicts={key: {"base": Verdict.CORRECT} for key in solved},
+        labels=None,
+        count_tokens=len,
+        rules=_rules(difficulty={"kind": "models", "models": ["base"], "keep_unscored": True}),
+        reject=rejections.append,
+    )
+
+    pool_ids = {item.trace.question.id for item in pool}
+    counts = {step.name: (step.num_in, step.num_out) for step in result.funnel.steps}
+    assert counts["deduplicate"] == (607, 600)
+    assert counts["decontaminate"] == (600, 600 - len(pool_ids & test_ids))
+    assert counts["difficulty"][1] == len(pool_ids - test_ids - solved)
+    assert counts["selection"] == (len(pool_ids - test_ids - solved), 50)
+    assert len(rejections) == 607 - 50
+    assert len(pool_ids & test_ids) > 10
+    assert {trace.question.id for trace in result.selected} <= pool_ids - test_ids - solved
+
+
+def test_curate_rejections_name_the_benchmark_item_they_overlap_with() -> None:
+    pool = _sums(num_questions=300, seed=1)
+    rejections: list[Rejection] = []
+
+    curate(
+        pool,
+        protected=_protect(pool[5:6]),
+        verdicts={},
+        labels=None,
+        count_tokens=len,
+        rules=_rules(),
+        reject=rejections.append,
+    )
+
+    (evidence,) = [item.evidence for item in rejections if item.step == "decontaminate"]
+    assert (evidence["benchmark"], evidence["item"], evidence["overlap"]) == ("test", "sums:5", 1.0)
+
+
+def test_curate_is_the_same_for_any_order_of_the_pool() -> None:
+    pool = _sums(num_questions=300, seed=1)
+
+    def run(items: list[PoolItem]) -> list[str]:
+        result = curate(
+            items,
+            protected=[],
+            verdicts={},
+            labels=None,
+            count_tokens=len,
+            rules=_rules(),
+            reject=lambda _: None,
+        )
+        return [trace.question.id for trace in result.selected]
+
+    assert run(pool) == run(pool[::-1])
+
+
+def test_curate_with_too_small_a_pool_says_what_was_left() -> None:
+    with pytest.raises(ValueError, match=r"num_questions=50, and only 20 questions passed"):
+        curate(
+            _sums(num_questions=20, seed=1),
+            protected=[],
+            verdicts={},
+            labels=None,
+            count_tokens=len,
+            rules=_rules(),
+            reject=lambda _: None,
+        )
