@@ -48,7 +48,7 @@ def _sums(*, num_questions: int, seed: int) -> list[PoolItem]:
         num_questions=num_questions,
         seed=seed,
         min_terms=2,
-        max_terms=4,
+        max_terms=3,
         max_number=9,
         operations=("+", "-"),
         phrasings=("What is {sum}?",),
