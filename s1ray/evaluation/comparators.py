@@ -1,0 +1,42 @@
+"""Scores that others published, to stand beside ours in tables and figures.
+
+They are quoted, not measured here, and each carries its source. The numbers live in the
+configuration; this module only picks them.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from s1ray.config.evaluation import ComparatorsConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparator:
+    """One published score."""
+
+    system: str
+    benchmark: str
+    accuracy: float
+    """0 to 1."""
+    is_base: bool
+    """Whether this is the model that s1 is fine-tuned from."""
+    source: str
+    """Where it was published."""
+
+
+def list_comparators(
+    config: ComparatorsConfig, *, benchmarks: Collection[str]
+) -> tuple[Comparator, ...]:
+    """Return the published scores on these benchmarks, systems in the order of the file."""
+    return tuple(
+        Comparator(
+            system=system.name,
+            benchmark=benchmark,
+            accuracy=percent / 100,
+            is_base=system.is_base,
+            source=config.sources[system.source],
+        )
+        for system in config.systems
+        for benchmark, percent in system.accuracy_percent.items()
+        if benchmark in benchmarks
+    )

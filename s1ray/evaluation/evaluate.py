@@ -1,0 +1,240 @@
+"""Groups of samples in, graded samples out as they come; only what the store lacks is done.
+
+It knows in what order things happen: solve, grade, store, hand on. It does not know what solves
+(an engine here, a replica elsewhere) nor what grades; both are awaitables it is given.
+"""
+
+import asyncio
+import logging
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Sequence,
+)
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from s1ray.evaluation.samples import EvaluatedSample, FailedSample, SampleGroup
+from s1ray.evaluation.store import SampleStore
+from s1ray.records import Completion, GradedAnswer, Verdict
+
+Solve = Callable[[SampleGroup], AsyncIterator[tuple[str, Completion]]]
+"""Yields (policy name, completion) for each policy of the group, in any order."""
+
+Grade = Callable[[SampleGroup, Completion], Awaitable[GradedAnswer]]
+"""Holds a completion's answer against the group's gold answer."""
+
+UNGRADED = GradedAnswer(verdict=Verdict.UNSCORED, extracted=None, layer=None)
+
+logger = logging.getLogger(__name__)
+
+
+async def evaluate(
+    groups: Sequence[SampleGroup],
+    *,
+    solve: Solve,
+    grade: Grade,
+    store: SampleStore,
+    max_in_flight: int,
+    max_attempts: int,
+    retry_seconds: float,
+    max_consecutive_failures: int,
+) -> AsyncGenerator[EvaluatedSample | FailedSample, None]:
+    """Do what the store lacks; each sample is in the store before it is yielded.
+
+    Args:
+        groups: Everything the evaluation consists of, as ``plan_groups`` returns it.
+        solve: Generates. A group it fails at is asked for again with the same seed, without the
+            policies already received; a ValueError is final, since it would come again.
+        grade: Grades. A sample it fails at is stored as unscored, since its generation is good.
+        store: Takes the samples.
+        max_in_flight: Groups being solved at once.
+        max_attempts: How often a group is tried.
+        retry_seconds: Pause before the second attempt; it doubles from attempt to attempt.
+        max_consecutive_failures: Groups that may fail one after the other, with no success
+            between them, before the evaluation gives up.
+
+    Yields:
+        Samples in the order in which they are done. A ``FailedSample`` is not in the store.
+
+    Raises:
+        RuntimeError: Too many groups failed one after the other.
+        OSError: The store cannot write.
+    """
+    run = _Run(
+        todo=iter(store.missing(groups)),
+        solve=solve,
+        grade=grade,
+        store=store,
+        max_attempts=max_attempts,
+        retry_seconds=retry_seconds,
+        max_consecutive_failures=max_consecutive_failures,
+        outcomes=asyncio.Queue(maxsize=max_in_flight),
+    )
+    runner = asyncio.create_task(run.work_off(max_in_flight))
+    getter = asyncio.create_task(run.outcomes.get())
+    try:
+        while not runner.done() or getter.done() or not run.outcomes.empty():
+            await asyncio.wait(
+                {getter, runner}, timeout=store.sync_seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+            store.sync_if_due()
+            if getter.done():
+                outcome = getter.result()
+                getter = asyncio.create_task(run.outcomes.get())
+                yield outcome
+        await runner
+    finally:
+        runner.cancel()
+        getter.cancel()
+        await asyncio.gather(runner, getter, return_exceptions=True)
+        store.sync()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """One evaluation under way."""
+
+    todo: Iterator[SampleGroup]
+    solve: Solve
+    grade: Grade
+    store: SampleStore
+    max_attempts: int
+    retry_seconds: float
+    max_consecutive_failures: int
+    outcomes: asyncio.Queue[EvaluatedSample | FailedSample]
+    consecutive_failures: int = 0
+
+    async def work_off(self, max_in_flight: int) -> None:
+        workers = [
+            asyncio.create_task(self._work(first)) for first in islice(self.todo, max_in_flight)
+        ]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+
+    async def _work(self, first: SampleGroup) -> None:
+        await self._do(first)
+        for group in self.todo:
+            await self._do(group)
+
+    async def _do(self, group: SampleGroup) -> None:
+        attempt = 0
+        while True:
+            attempt += 1
+            left, error = await self._attempt(group)
+            if error is None:
+                self.consecutive_failures = 0
+                return
+            group = replace(group, policies=left)
+            if isinstance(error, ValueError) or attempt == self.max_attempts:
+                await self._give_up(group, error, num_attempts=attempt)
+                return
+            logger.info("%s: attempt %d failed.", group.task(left[0]), attempt)
+            await asyncio.sleep(self.retry_seconds * 2 ** (attempt - 1))
+
+    async def _attempt(self, group: SampleGroup) -> tuple[tuple[str, ...], Exception | None]:
+        """Return the policies not received, and why; no error where none is left."""
+        left = list(group.policies)
+        stream = aiter(self.solve(group))
+        try:
+            while True:
+                try:
+                    policy, completion = await anext(stream)
+                except StopAsyncIteration:
+                    error: Exception = RuntimeError(f"solve ended without {', '.join(left)}.")
+                    break
+                # Whatever it is, it becomes the sample's error, and the other samples go on.
+                except Exception as caught:
+                    error = caught
+                    break
+                if policy not in left:
+                    error = ValueError(f"solve yielded {policy!r}; asked for and due: {left}.")
+                    break
+                left.remove(policy)
+                await self._record(group, policy, completion)
+        finally:
+            if isinstance(stream, AsyncGenerator):
+                await stream.aclose()
+        return tuple(left), error if left else None
+
+    async def _record(self, group: SampleGroup, policy: str, completion: Completion) -> None:
+        task = group.task(policy)
+        try:
+            graded = await self.grade(group, completion)
+        # A generation is dear: it is kept, whatever went wrong with its grading.
+        except Exception as error:
+            logger.warning("%s is stored unscored: %s", task, _describe(group, error))
+            graded = UNGRADED
+        sample = EvaluatedSample(
+            task=task,
+            question=None if group.is_private else group.question.text,
+            gold=group.question.answer,
+            completion=completion,
+            graded=graded,
+        )
+        if self.store.append(sample):
+            await self.outcomes.put(sample)
+
+    async def _give_up(self, group: SampleGroup, error: Exception, *, num_attempts: int) -> None:
+        what = _describe(group, error)
+        for policy in group.policies:
+            failed = FailedSample(task=group.task(policy), error=what, num_attempts=num_attempts)
+            await self.outcomes.put(failed)
+        self.consecutive_failures += 1
+        if self.consecutive_failures >= self.max_consecutive_failures:
+            raise RuntimeError(
+                f"{self.consecutive_failures} groups failed one after the other, the last one "
+                f"({group.task(group.policies[0])}) with {what} What is done is stored: remove "
+                "the cause and start again, and only the rest is done."
+            ) from error
+
+
+def _describe(group: SampleGroup, error: Exception) -> str:
+    """Return an error as text; of a private benchmark only its kind, as it may quote a question."""
+    kind = type(error).__name__
+    return f"{kind}." if group.is_private else f"{kind}: {error}"
+
+
+async def regrade(
+    samples: Iterable[EvaluatedSample],
+    groups: Iterable[SampleGroup],
+    *,
+    grade: Grade,
+    max_in_flight: int,
+) -> AsyncGenerator[EvaluatedSample, None]:
+    """Grade stored samples anew, in their order; nothing is generated.
+
+    Args:
+        samples: As ``store.read_samples`` yields them.
+        groups: The plan they come from, for the questions' answer kinds.
+        grade: As in ``evaluate``; what it raises ends the regrading.
+        max_in_flight: Samples being graded at once.
+
+    Raises:
+        ValueError: A sample belongs to no group.
+    """
+    by_item = {(group.benchmark, group.question.id): group for group in groups}
+    stream = iter(samples)
+    while batch := list(islice(stream, max_in_flight)):
+        for sample in batch:
+            if (sample.task.benchmark, sample.task.item) not in by_item:
+                raise ValueError(
+                    f"{sample.task} is none of the {len(by_item)} questions given. Regrade with "
+                    "the benchmarks that the samples were made from."
+                )
+        graded = await asyncio.gather(
+            *(
+                grade(by_item[sample.task.benchmark, sample.task.item], sample.completion)
+                for sample in batch
+            )
+        )
+        for sample, verdict in zip(batch, graded, strict=True):
+            yield replace(sample, graded=verdict)
