@@ -5,8 +5,11 @@ It reads files and never a network; it does not know where the directory came fr
 
 import json
 from pathlib import Path
+from typing import cast
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer
+
+from s1ray.chat_format import Tokenizer
 
 WEIGHTS_FILE = "model.safetensors"
 WEIGHTS_INDEX_FILE = "model.safetensors.index.json"
@@ -14,17 +17,18 @@ CHAT_TEMPLATE_FILE = "chat_template.jinja"
 TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
 
 
-def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
-    """Return the tokenizer of a model directory; it satisfies ``chat_format.Tokenizer``.
+def load_tokenizer(directory: Path) -> Tokenizer:
+    """Return the transformers tokenizer of a model directory.
 
     Raises:
         ValueError: A tokenizer file or the chat template is missing.
     """
     check_tokenizer_files(directory)
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+    tokenizer = AutoTokenizer.from_pretrained(
         directory, local_files_only=True, trust_remote_code=False
     )
-    return tokenizer
+    # transformers types decode() as str | list[str]; for the ids of one text it is str.
+    return cast(Tokenizer, tokenizer)
 
 
 def check_model_directory(directory: Path) -> None:
