@@ -1,0 +1,134 @@
+"""The loss identity: packing, accumulation, sharding and sequence parallelism change nothing.
+
+The oracle is the plain loop: one sample at a time through transformers, whole logits, one process.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.training.plain_loop import (
+    compute_plain_gradient,
+    draw_examples,
+    measure_house_gradient,
+    save_tiny_model,
+)
+from tests.training.ranks import measure_gradients, run_on_ranks
+
+TOLERANCE = 1e-5
+MODELS = {"tied": True, "untied": False}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("models")
+    for name, is_tied in MODELS.items():
+        save_tiny_model(directory / name, is_tied=is_tied)
+    return directory
+
+
+def assert_equal_to_plain(case: dict[str, Any], measured: Any, models: Path) -> None:
+    loss, expected = compute_plain_gradient(
+        models / case["model"], draw_examples(**case["examples"]), weighting=case["weighting"]
+    )
+    metrics, gradients = measured
+    assert metrics.loss_nats == pytest.approx(loss, abs=TOLERANCE)
+    for name, gradient in expected.items():
+        torch.testing.assert_close(
+            gradients[name], gradient, atol=TOLERANCE, rtol=0, msg=lambda m, c=case: f"{c}: {m}"
+        )
+
+
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    seed=st.integers(0, 10_000),
+    num_samples=st.integers(1, 9),
+    model=st.sampled_from(sorted(MODELS)),
+    weighting=st.sampled_from(["sample", "token"]),
+    limit=st.sampled_from([None, 60, 150]),
+    checkpointing=st.sampled_from(["none", "selective", "full"]),
+)
+def test_packed_and_accumulated_gradient_is_that_of_the_plain_loop(
+    models: Path,
+    seed: int,
+    num_samples: int,
+    model: str,
+    weighting: str,
+    limit: int | None,
+    checkpointing: str,
+) -> None:
+    case = {
+        "model": model,
+        "examples": {"seed": seed, "num_samples": num_samples, "longest": 60},
+        "weighting": weighting,
+    }
+
+    measured = measure_house_gradient(
+        models / model,
+        draw_examples(**case["examples"]),
+        weighting=weighting,
+        micro_batch_tokens=limit,
+        activation_checkpointing=checkpointing,
+    )
+
+    assert_equal_to_plain(case, measured, models)
+
+
+def make_cases(shardings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "model": model,
+            "examples": {
+                "seed": 10 * index + num_samples,
+                "num_samples": num_samples,
+                "longest": 60,
+            },
+            "weighting": weighting,
+            "sharding": sharding,
+        }
+        for index, sharding in enumerate(shardings)
+        for model in MODELS
+        for weighting in ("sample", "token")
+        for num_samples in (1, 7)
+    ]
+
+
+def assert_ranks_equal_plain(cases: list[dict[str, Any]], models: Path, directory: Path) -> None:
+    world_size = cases[0]["sharding"]["num_workers"]
+    for measured in run_on_ranks(world_size, directory, measure_gradients, models, cases):
+        for case, result in zip(cases, measured, strict=True):
+            assert_equal_to_plain(case, result, models)
+
+
+def test_gradient_sharded_over_two_processes_is_that_of_the_plain_loop(
+    models: Path, tmp_path: Path
+) -> None:
+    packed, single = make_cases(
+        [{"num_workers": 2}, {"num_workers": 2, "micro_batch_tokens": None}]
+    )[1::8]
+    empty_rank = make_cases([{"num_workers": 2, "reshard_after_forward": False}])[4]
+
+    assert_ranks_equal_plain([packed, single, empty_rank], models, tmp_path)
+
+
+@pytest.mark.slow
+def test_gradient_of_every_way_to_shard_over_two_processes_is_that_of_the_plain_loop(
+    models: Path, tmp_path: Path
+) -> None:
+    shardings: list[dict[str, Any]] = [
+        {},
+        {"micro_batch_tokens": None},
+        {"replicas": 2},
+        {"activation_checkpointing": "full", "reshard_after_forward": False},
+        {"activation_checkpointing": "selective"},
+    ]
+
+    cases = make_cases([{"num_workers": 2, **sharding} for sharding in shardings])
+
+    assert_ranks_equal_plain(cases, models, tmp_path)
