@@ -194,7 +194,7 @@ class _Run:
                 f"{self.consecutive_failures} groups failed one after the other, the last one "
                 f"({group.task(group.policies[0])}) with {what} What is done is stored: remove "
                 "the cause and start again, and only the rest is done."
-            ) from error
+            ) from (None if group.is_private else error)
 
 
 def _describe(group: SampleGroup, error: Exception) -> str:

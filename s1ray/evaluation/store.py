@@ -46,17 +46,18 @@ class SampleStore:
             ValueError: A row is unreadable or stands there twice.
         """
         self.sync_seconds = sync_seconds
-        self._path = path
         self._sync_rows = sync_rows
         self._clock = clock
         self._unsynced_rows = 0
         self._unsynced_since = 0.0
         path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            path.touch()
+            _sync_folder(path.parent)
         _cut_torn_row(path)
-        self._tasks = {read_task(row) for _, row in _read_rows(path)} if path.exists() else set()
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._tasks = {read_task(row) for _, row in _read_rows(path)}
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND)
         self._size = os.fstat(self._file).st_size
-        _sync_folder(path.parent)
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -200,8 +201,6 @@ def _unreadable(path: Path, number: int, error: Exception) -> ValueError:
 
 def _cut_torn_row(path: Path) -> None:
     """Remove what follows the last line's end: a kill in the middle of a write left it there."""
-    if not path.exists():
-        return
     size = path.stat().st_size
     whole = _find_last_line_end(path, size=size)
     if whole != size:

@@ -1,0 +1,116 @@
+"""Samples and questions for tests, made from the few values a test cares about."""
+
+from s1ray.config.generation import Accounting
+from s1ray.evaluation.samples import EvaluatedSample, SampleGroup, SampleTask
+from s1ray.generation.budget import BudgetPolicy
+from s1ray.records import (
+    AnswerKind,
+    Completion,
+    GradedAnswer,
+    Question,
+    ThinkingEnd,
+    Verdict,
+)
+
+R, W = Verdict.CORRECT, Verdict.INCORRECT
+
+
+def make_question(item: str) -> Question:
+    return Question(
+        id=item,
+        text=f"What is {item}?",
+        answer=f"gold {item}",
+        answer_kind=AnswerKind.TEXT,
+        source="test",
+        domain=None,
+        solution=None,
+    )
+
+
+def make_group(
+    item: str, *, policies: tuple[str, ...] = ("p",), is_private: bool = False, sample: int = 0
+) -> SampleGroup:
+    return SampleGroup(
+        benchmark="bench",
+        question=make_question(item),
+        is_private=is_private,
+        sample=sample,
+        seed=7,
+        model="digest",
+        policies=policies,
+    )
+
+
+def make_completion(
+    *,
+    thinking_ids: tuple[int, ...] = (1, 2, 3),
+    answer_ids: tuple[int, ...] = (4,),
+    is_answer_forced: bool = False,
+) -> Completion:
+    return Completion(
+        thinking=" ".join(map(str, thinking_ids)),
+        answer=" ".join(map(str, answer_ids)),
+        thinking_ids=thinking_ids,
+        answer_ids=answer_ids,
+        wait_positions=(),
+        num_waits_applied=0,
+        num_generated_tokens=len(thinking_ids) + len(answer_ids) + 2,
+        thinking_end=ThinkingEnd.MODEL,
+        is_answer_forced=is_answer_forced,
+        is_answer_complete=True,
+    )
+
+
+def make_sample(
+    item: str,
+    verdict: Verdict = R,
+    *,
+    policy: str = "p",
+    sample: int = 0,
+    benchmark: str = "bench",
+    model: str = "digest",
+    extracted: str | None = "42",
+    completion: Completion | None = None,
+) -> EvaluatedSample:
+    return EvaluatedSample(
+        task=SampleTask(
+            benchmark=benchmark, item=item, sample=sample, policy=policy, model=model, seed=7
+        ),
+        question=f"What is {item}?",
+        gold="42",
+        completion=completion or make_completion(),
+        graded=GradedAnswer(verdict=verdict, extracted=extracted, layer=None),
+    )
+
+
+def make_samples(
+    marks: str, *, policy: str = "p", item: str | None = None
+) -> list[EvaluatedSample]:
+    """Return one sample per mark, "R" for right and "W" for wrong.
+
+    They are of the items 0, 1, 2, ..., or all of one item.
+    """
+    return [
+        make_sample(
+            item or f"{index:03}",
+            R if mark == "R" else W,
+            policy=policy,
+            sample=index if item else 0,
+        )
+        for index, mark in enumerate(marks)
+    ]
+
+
+def make_policy(
+    name: str, *, cap: int | None = None, waits: int = 0, minimum: int = 0
+) -> BudgetPolicy:
+    return BudgetPolicy(
+        name=name,
+        max_thinking_tokens=cap,
+        num_waits=waits,
+        wait_strings=("Wait",),
+        min_thinking_tokens=minimum,
+        answer_prefix="Final Answer:",
+        max_answer_tokens=8,
+        accounting=Accounting.TOTAL,
+    )

@@ -1,0 +1,94 @@
+"""Published scores, and the configuration files of evaluation."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from pydantic import ValidationError
+
+from s1ray.config.compare import CompareConfig
+from s1ray.config.evaluation import ComparatorsConfig, EvaluationConfig
+from s1ray.evaluation.comparators import Comparator, list_comparators
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+def read_conf(name: str, *overrides: str) -> dict[str, Any]:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        composed: Any = OmegaConf.to_container(compose(name, list(overrides)), resolve=True)
+    return composed
+
+
+def read_published() -> ComparatorsConfig:
+    return ComparatorsConfig.model_validate(read_conf("comparators/published")["comparators"])
+
+
+def test_published_scores_of_one_benchmark_carry_their_source() -> None:
+    scores = {
+        score.system: score for score in list_comparators(read_published(), benchmarks=["aime25"])
+    }
+
+    assert scores["s1-32B, 4 waits"] == Comparator(
+        system="s1-32B, 4 waits",
+        benchmark="aime25",
+        accuracy=pytest.approx(0.367),
+        is_base=False,
+        source="arXiv 2501.19393v3, Table 5 (appendix on s1.1)",
+    )
+    assert "o1" not in scores
+
+
+def test_published_scores_name_every_system_the_paper_stands_beside() -> None:
+    scores = list_comparators(read_published(), benchmarks=["aime24", "math500", "gpqa_diamond"])
+    aime = {
+        score.system: round(100 * score.accuracy, 1)
+        for score in scores
+        if score.benchmark == "aime24"
+    }
+
+    # arXiv 2501.19393, Table 1, first column.
+    assert {
+        "o1-preview": 44.6, "o1-mini": 70.0, "o1": 74.4, "Gemini 2.0 Flash Thinking": 60.0,
+        "Qwen2.5-32B-Instruct": 26.7, "QwQ-32B-preview": 50.0, "R1": 79.8,
+        "s1-32B without budget forcing": 50.0, "s1.1-32B, 2 waits": 56.7,
+    }.items() <= aime.items()  # fmt: skip
+    assert [score.system for score in scores if score.is_base] == ["Qwen2.5-32B-Instruct"] * 3
+    assert "Gemini 2.0 Flash Thinking" not in {
+        score.system for score in scores if score.benchmark == "math500"
+    }
+
+
+def test_published_score_without_a_source_is_refused() -> None:
+    system = {"name": "x", "is_base": False, "source": "hearsay", "accuracy_percent": {"a": 1.0}}
+
+    with pytest.raises(ValidationError, match="x names the source 'hearsay'; known are"):
+        ComparatorsConfig.model_validate({"sources": {"s": "t"}, "systems": [system]})
+
+
+def test_published_system_that_stands_twice_is_refused() -> None:
+    system = {"name": "x", "is_base": False, "source": "s", "accuracy_percent": {"a": 1.0}}
+
+    with pytest.raises(ValidationError, match="a system occurs twice"):
+        ComparatorsConfig.model_validate({"sources": {"s": "t"}, "systems": [system, system]})
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "evaluation").glob("*.yaml")))
+def test_every_evaluation_choice_composes_and_parses(name: str) -> None:
+    config = EvaluationConfig.model_validate(read_conf(f"evaluation/{name}")["evaluation"])
+
+    assert config.num_samples >= 1
+
+
+def test_evaluation_draw_beyond_its_samples_is_refused() -> None:
+    composed = read_conf("evaluation/single", "evaluation.pass_at=[1,4]")
+
+    with pytest.raises(ValidationError, match=r"pass_at=\[1, 4\] draws more than num_samples=1"):
+        EvaluationConfig.model_validate(composed["evaluation"])
+
+
+def test_compare_composes_and_parses() -> None:
+    config = CompareConfig.model_validate(read_conf("compare", "a=runs/one", "b=runs/two"))
+
+    assert (config.num_resamples, config.subject) == (10000, ("model",))

@@ -1,0 +1,202 @@
+"""From samples to the content of results.json."""
+
+import json
+
+import pytest
+
+from s1ray.evaluation.metrics import measure_cost
+from s1ray.evaluation.results import (
+    Point,
+    build_results,
+    describe_flips,
+    describe_scaling,
+    summarise,
+)
+from s1ray.evaluation.samples import EvaluatedSample
+from s1ray.generation.budget import BudgetPolicy
+from s1ray.records import Completion, Verdict
+from tests.evaluation.builders import R, W, make_completion, make_policy, make_sample, make_samples
+
+MODELS = {"digest": "trained"}
+
+
+def summarise_all(
+    samples: list[EvaluatedSample],
+    *policies: BudgetPolicy,
+    models: dict[str, str] = MODELS,
+    pass_at: tuple[int, ...] = (1,),
+) -> list[Point]:
+    return summarise(
+        samples,
+        policies=policies,
+        models=models,
+        quantiles=(0.5, 1.0),
+        pass_at=pass_at,
+    )
+
+
+def think(num_tokens: int, *, is_forced: bool = False) -> Completion:
+    return make_completion(thinking_ids=tuple(range(num_tokens)), is_answer_forced=is_forced)
+
+
+def test_point_of_one_policy_counts_what_happened() -> None:
+    samples = [
+        make_sample("1", R, policy="cap_8", completion=think(8, is_forced=True)),
+        make_sample("2", W, policy="cap_8", completion=think(2)),
+        make_sample("3", Verdict.NO_ANSWER, policy="cap_8", extracted=None, completion=think(12)),
+        make_sample("4", Verdict.UNSCORED, policy="cap_8", extracted=None, completion=think(6)),
+    ]
+
+    (point,) = summarise_all(samples, make_policy("cap_8", cap=8))
+
+    assert point == Point(
+        benchmark="bench",
+        model="trained",
+        policy="cap_8",
+        max_thinking_tokens=8,
+        min_thinking_tokens=None,
+        num_waits=0,
+        num_samples=4,
+        num_items=4,
+        accuracy=pytest.approx(1 / 3),
+        stderr=pytest.approx(1 / 3),  # sample deviation of 1, 0, 0 over the root of 3
+        thinking_tokens=7.0,
+        thinking_tokens_quantiles={"0.5": 7.0, "1.0": 12},
+        answered=pytest.approx(2 / 3),
+        forced=0.25,
+        control=0.75,
+        tokens_per_correct=28 + 4 * 3,
+        pass_at={"1": pytest.approx(1 / 3)},
+        verdicts={
+            "correct": 1, "incorrect": 1, "no_answer": 1, "timeout": 0, "gold_error": 0,
+            "unscored": 1,
+        },
+    )  # fmt: skip
+
+
+def test_points_come_in_the_order_of_benchmarks_models_and_policies() -> None:
+    samples = [
+        make_sample("1", benchmark=benchmark, model=model, policy=policy)
+        for policy in ("wait_1", "cap_8")
+        for model in ("b", "a")
+        for benchmark in ("math", "aime")
+    ]
+
+    points = summarise_all(
+        samples,
+        make_policy("cap_8", cap=8),
+        make_policy("wait_1", waits=1),
+        models={"b": "base", "a": "trained"},
+    )
+
+    assert [(point.benchmark, point.model, point.policy) for point in points] == [
+        ("aime", "base", "cap_8"), ("aime", "base", "wait_1"),
+        ("aime", "trained", "cap_8"), ("aime", "trained", "wait_1"),
+        ("math", "base", "cap_8"), ("math", "base", "wait_1"),
+        ("math", "trained", "cap_8"), ("math", "trained", "wait_1"),
+    ]  # fmt: skip
+
+
+def test_point_pass_at_k_is_left_out_where_samples_are_missing() -> None:
+    samples = [*make_samples("RW", item="x"), *make_samples("WWW", item="y")]
+
+    (point,) = summarise_all(samples, make_policy("p"), pass_at=(1, 2, 3))
+
+    assert point.pass_at == {"1": 0.25, "2": 0.5, "3": None}
+
+
+def test_point_with_nothing_scored_has_no_accuracy() -> None:
+    (point,) = summarise_all([make_sample("1", Verdict.UNSCORED, extracted=None)], make_policy("p"))
+
+    assert (point.accuracy, point.stderr, point.answered) == (None, None, None)
+    assert (point.control, point.tokens_per_correct) == (None, None)
+    assert describe_scaling([point])["bench/trained"]["performance"] is None
+
+
+@pytest.mark.parametrize(
+    ("policy", "model"), [("cap_8", "digest"), ("p", "another digest")], ids=["policy", "model"]
+)
+def test_sample_of_an_unknown_policy_or_model_is_refused(policy: str, model: str) -> None:
+    with pytest.raises(ValueError, match=rf"policy '{policy}' and model '{model}'; known are"):
+        summarise_all([make_sample("1", policy=policy, model=model)], make_policy("p"))
+
+
+def test_scaling_is_described_for_every_benchmark_and_model() -> None:
+    samples = [
+        make_sample(item, verdict, policy=policy, completion=think(tokens))
+        for policy, tokens, verdicts in (
+            ("cap_0", 0, (W, W, W, W)),
+            ("cap_8", 8, (R, W, W, W)),
+            ("cap_16", 32, (R, R, R, W)),
+            ("natural", 64, (R, R, W, W)),
+        )
+        for item, verdict in zip("abcd", verdicts, strict=True)
+    ]
+    policies = (
+        make_policy("cap_0", cap=0),
+        make_policy("cap_8", cap=8),
+        make_policy("cap_16", cap=16),
+        make_policy("natural"),
+    )
+
+    described = describe_scaling(summarise_all(samples, *policies))
+
+    assert described == {
+        "bench/trained": {
+            "control": pytest.approx(2 / 3),
+            "control_samples": pytest.approx(2 / 3),
+            # 8 to 32: +50 in two doublings; 8 to 64: +25 in three; 32 to 64: -25 in one.
+            "scaling": pytest.approx((50 / 2 + 25 / 3 - 25) / 3),
+            "scaling_pairs": 3,
+            "scaling_skipped_pairs": 3,
+            "performance": 0.75,
+        }
+    }
+
+
+def test_flips_hold_each_number_of_waits_against_the_one_below() -> None:
+    samples = [
+        *make_samples("RRWW", policy="natural"),
+        *make_samples("RWRW", policy="wait_1"),
+        *make_samples("RRRR", policy="wait_4"),
+        *make_samples("RRRR", policy="cap_8"),
+    ]
+    policies = [
+        make_policy("wait_4", waits=4),
+        make_policy("cap_8", cap=8),
+        make_policy("natural"),
+        make_policy("wait_1", waits=1),
+    ]
+
+    described = describe_flips(samples, policies=policies, models=MODELS)
+
+    assert described == {
+        "bench/trained": [
+            {"before": "natural", "after": "wait_1", "num_pairs": 4, "right_to_wrong": 1,
+             "wrong_to_right": 1},
+            {"before": "wait_1", "after": "wait_4", "num_pairs": 4, "right_to_wrong": 0,
+             "wrong_to_right": 2},
+        ]
+    }  # fmt: skip
+    assert describe_flips(samples, policies=policies[1:2], models=MODELS) == {}
+
+
+def test_results_hold_the_contract_and_are_plain_json() -> None:
+    samples = make_samples("RW", policy="cap_8")
+    policies = [make_policy("cap_8", cap=8)]
+    points = summarise_all(samples, *policies)
+
+    results = build_results(
+        points,
+        flips=describe_flips(samples, policies=policies, models=MODELS),
+        cost=measure_cost(samples, seconds=1.5, dollars=None),
+    )
+    read = json.loads(json.dumps(results, allow_nan=False))
+
+    contract = {
+        "benchmark", "model", "policy", "max_thinking_tokens", "num_waits", "num_samples",
+        "accuracy", "stderr", "thinking_tokens", "answered", "control",
+    }  # fmt: skip
+    assert contract <= read["points"][0].keys()
+    assert {"control", "scaling", "performance"} <= read["scaling"]["bench/trained"].keys()
+    assert read["cost"]["seconds"] == 1.5
