@@ -35,7 +35,7 @@ class CheckpointConfig(Section):
     """``auto``: from the newest good checkpoint, else from the start. ``must``: refuse to start
     without one. ``never``: delete the run's checkpoints and start over. Else the path of one."""
     allow_drift: tuple[str, ...]
-    """Parts of the identity (data, tokenizer, ...) in which a checkpoint may differ from the run."""
+    """Parts of the identity (data, tokenizer, ...) in which checkpoint and run may differ."""
     permanent_every_steps: Annotated[int, Field(ge=1)] | None
     """null: only the last step's checkpoint is permanent."""
     keep_permanent: Annotated[int, Field(ge=1)] | None

@@ -7,7 +7,6 @@ disk is full. It does not know what it builds.
 import errno
 import fcntl
 import os
-import re
 import shutil
 import stat
 from collections.abc import Callable, Iterator
@@ -23,18 +22,21 @@ def is_disk_full(error: BaseException) -> bool:
     Libraries written in Rust or C++ give the errno only in their text, so the text and what the
     error was raised from are searched too.
     """
+    return _find_disk_full_line(error) is not None
+
+
+def _find_disk_full_line(error: BaseException) -> str | None:
+    texts = [os.strerror(number) for number in DISK_FULL_ERRNOS]
+    texts += [f"(os error {number})" for number in DISK_FULL_ERRNOS]
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in DISK_FULL_ERRNOS:
-            return True
-        text = str(cause)
-        found = re.search(r"os error (\d+)", text) or re.search(r"\[Errno (\d+)\]", text)
-        if found and int(found.group(1)) in DISK_FULL_ERRNOS:
-            return True
-        if any(os.strerror(number) in text for number in DISK_FULL_ERRNOS):
-            return True
+            return str(cause)
+        for line in str(cause).splitlines():
+            if any(text in line for text in texts):
+                return line.strip()
         cause = cause.__cause__ or cause.__context__
-    return False
+    return None
 
 
 def explain_disk_full(error: BaseException, *, path: Path) -> OSError:
@@ -43,7 +45,7 @@ def explain_disk_full(error: BaseException, *, path: Path) -> OSError:
     while not mounted.exists():
         mounted = mounted.parent
     free_gib = shutil.disk_usage(mounted).free / 2**30
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    reason = _find_disk_full_line(error) or str(error)
     return OSError(
         errno.ENOSPC,
         f"cannot write {path}: the disk is full, or a quota or file size limit is reached "
