@@ -1,0 +1,138 @@
+"""Everything one page shows, read from run directories.
+
+It joins runs that belong together and tells the models of several experiments apart. It knows no
+drawing and no page.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from s1ray.config.report import ReportConfig
+from s1ray.reporting.datacard import DataCard, read_data_card, read_funnel
+from s1ray.reporting.read import (
+    Experiment,
+    Results,
+    Run,
+    TrainingStep,
+    find_strings,
+    read_experiment,
+    read_results,
+    read_training,
+)
+from s1ray.reporting.samples import Injections, SampleFile, Samples, read_samples
+from s1ray.reporting.tables import Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What was read for one page."""
+
+    experiments: tuple[Experiment, ...]
+    results: Results
+    """Of all experiments."""
+    curves: tuple[tuple[TrainingStep, ...], ...]
+    """One for each training run that recorded a loss."""
+    samples: Samples
+    cards: tuple[DataCard, ...]
+    funnels: tuple[Table, ...]
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """All runs, each once."""
+        every = (run for experiment in self.experiments for run in experiment.runs)
+        return tuple({run.path.resolve(): run for run in every}.values())
+
+
+def read_contents(run_dirs: Sequence[Path], *, config: ReportConfig) -> Contents:
+    """Return what the directories hold; what they lack stays empty.
+
+    Raises:
+        ValueError: A directory is no run directory, or one of its files is malformed.
+    """
+    experiments = tuple(read_experiment(path) for path in dict.fromkeys(run_dirs))
+    # One experiment's models keep their plain names; of several, each carries its run's.
+    names = {
+        experiment.head.path: f" ({experiment.head.name})" if len(experiments) > 1 else ""
+        for experiment in experiments
+    }
+    named = [
+        name_series(read_results(experiment), names[experiment.head.path])
+        for experiment in experiments
+    ]
+    runs = [run for experiment in experiments for run in experiment.runs]
+    samples = read_samples(
+        [
+            SampleFile(path=run.path / "samples.jsonl", model=find_label(run), suffix=suffix)
+            for experiment in experiments
+            for suffix in (names[experiment.head.path],)
+            for run in experiment.select_stage("evaluate")
+        ],
+        injections=find_injections(runs),
+        max_items=config.max_items,
+        max_characters=config.max_characters,
+    )
+    curated = [run.path for run in runs if run.stage == "curate"]
+    cards = (
+        read_data_card(
+            path / "selected.jsonl", num_bins=config.length_bins, max_groups=config.max_groups
+        )
+        for path in curated
+    )
+    curves = (read_training(run) for run in runs if run.stage == "train")
+    return Contents(
+        experiments=experiments,
+        results=join_results(named),
+        curves=tuple(curve for curve in curves if curve),
+        samples=samples,
+        cards=tuple(card for card in cards if card),
+        funnels=tuple(filter(None, (read_funnel(path / "funnel.json") for path in curated))),
+    )
+
+
+def name_series(results: Results, suffix: str) -> Results:
+    """Return results whose models carry a suffix."""
+    return replace(
+        results,
+        points=tuple(replace(point, model=point.model + suffix) for point in results.points),
+        waits=tuple(replace(effect, series=effect.series + suffix) for effect in results.waits),
+        scaling={series + suffix: metrics for series, metrics in results.scaling.items()},
+        cost={name + suffix: value for name, value in results.cost.items()},
+    )
+
+
+def join_results(results: Iterable[Results]) -> Results:
+    """Return the results of several experiments as one."""
+    every = list(results)
+    scaling: dict[str, Mapping[str, float | None]] = {}
+    cost: dict[str, Any] = {}
+    for one in every:
+        scaling |= one.scaling
+        cost |= one.cost
+    return Results(
+        points=tuple(point for one in every for point in one.points),
+        scaling=scaling,
+        waits=tuple(effect for one in every for effect in one.waits),
+        cost=cost,
+    )
+
+
+def find_label(run: Run) -> str | None:
+    """Return what results call an evaluation's model; None where the run does not tell."""
+    if run.model:
+        return run.model
+    alone = Experiment(head=run, runs=(run,), missing=())
+    models = {point.model for point in read_results(alone).points}
+    return models.pop() if len(models) == 1 else None
+
+
+def find_injections(runs: Iterable[Run]) -> Injections:
+    """Return the strings that the runs' budgets may inject."""
+    configs = [run.config for run in runs]
+    waits = {text for config in configs for text in find_strings(config, "wait_strings")}
+    prefixes = {text for config in configs for text in find_strings(config, "answer_prefix")}
+    return Injections(
+        waits=tuple(sorted(waits, key=len, reverse=True)),
+        answer_prefixes=tuple(sorted(prefixes, key=len, reverse=True)),
+    )

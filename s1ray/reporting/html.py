@@ -1,0 +1,287 @@
+"""The report: one self-contained page from run directories, and its figures as files beside it.
+
+It draws, renders and writes what ``contents`` read. It knows no job, no tracker and no network.
+"""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from s1ray.config.report import ReportConfig
+from s1ray.records import Verdict
+from s1ray.reporting.artwork import DARK_PALETTE, PALETTE, Drawing, make_drawing, write_csv
+from s1ray.reporting.contents import Contents, read_contents
+from s1ray.reporting.figures import is_drawable, plot_scaling, plot_training
+from s1ray.reporting.formats import (
+    format_count,
+    format_number,
+    format_percent,
+    format_seconds,
+    format_time,
+)
+from s1ray.reporting.headlines import build_headlines
+from s1ray.reporting.packing import PackedSamples, pack_samples
+from s1ray.reporting.read import BudgetPoint, Comparator, Run
+from s1ray.reporting.tables import (
+    build_budgets_table,
+    build_comparators_table,
+    build_cost_table,
+    build_scaling_table,
+    build_time_table,
+    build_waits_table,
+    order_models,
+    order_points,
+)
+
+TEMPLATES = Path(__file__).parent
+SECTIONS = (
+    ("results", "Results"),
+    ("budgets", "Budgets"),
+    ("training", "Training"),
+    ("data", "Training data"),
+    ("samples", "Sample answers"),
+    ("cost", "Time and cost"),
+    ("reproduce", "How to reproduce"),
+    ("configuration", "Configuration"),
+)
+
+
+def build_report(
+    run_dirs: Sequence[Path],
+    *,
+    comparators: Sequence[Comparator],
+    output: Path,
+    config: ReportConfig,
+) -> Path:
+    """Write the page of one or several runs, and its figures as png, pdf and csv beside it.
+
+    Args:
+        run_dirs: Of reproduce, evaluate, train or curate runs. What they lack, the page names.
+        comparators: Published scores; those on other benchmarks are left out.
+        output: The page's path; its folder is made where it is missing.
+        config: How much the page holds.
+
+    Returns:
+        ``output``.
+
+    Raises:
+        ValueError: No directory is named, one is no run directory, or a file is malformed.
+    """
+    if not run_dirs:
+        raise ValueError("no run directory is named. Name at least one, as a job prints it last.")
+    contents = read_contents(run_dirs, config=config)
+    scaling = draw_scaling(contents.results.points, config=config)
+    training = draw_training(contents, config=config)
+    page = render_page(
+        contents, scaling=scaling, training=training, comparators=comparators, config=config
+    )
+    output.parent.mkdir(parents=True, exist_ok=True)
+    for drawing in (*([scaling] if scaling else []), *training):
+        for file in drawing.files:
+            (output.parent / file.name).write_bytes(file.content)
+    output.write_text(page, encoding="utf-8", errors="replace")
+    return output
+
+
+def draw_scaling(points: Sequence[BudgetPoint], *, config: ReportConfig) -> Drawing | None:
+    """Return accuracy against thinking tokens; None where no point is scored."""
+    drawn = [point for point in order_points(points) if is_drawable(point)]
+    if not drawn:
+        return None
+    wide, narrow = (
+        plot_scaling(
+            drawn,
+            num_columns=shape.columns,
+            width_inches=shape.width_inches,
+            panel_inches=shape.panel_inches,
+            max_ticks=shape.max_ticks,
+        )
+        for shape in (config.wide, config.narrow)
+    )
+    return make_drawing(
+        wide=wide,
+        narrow=narrow,
+        name="scaling",
+        caption=(
+            "Accuracy against thinking tokens. Dots: budgets that cut thinking, and its natural "
+            "end, joined in the order of the tokens spent; diamonds: the natural end put off by "
+            "injected Waits, with their number. Bars: one standard error. The axis is logarithmic "
+            "above its first mark."
+        ),
+        description=describe_points(drawn),
+        numbers=write_csv([asdict(point) for point in drawn]),
+        dots_per_inch=config.dots_per_inch,
+    )
+
+
+def describe_points(points: Sequence[BudgetPoint]) -> str:
+    """Return the ends of every line of the figure in words."""
+    sentences = []
+    for benchmark in dict.fromkeys(point.benchmark for point in points):
+        for model in order_models(points):
+            line = sorted(
+                (point.thinking_tokens or 0, point.accuracy)
+                for point in points
+                if (point.benchmark, point.model, point.num_waits) == (benchmark, model, 0)
+            )
+            if line:
+                ends = " to ".join(
+                    f"{format_percent(accuracy)} % at {format_number(tokens, digits=0)} tokens"
+                    for tokens, accuracy in dict.fromkeys((line[0], line[-1]))
+                )
+                sentences.append(f"{benchmark}, {model}: {ends}.")
+    return " ".join(sentences)
+
+
+def draw_training(contents: Contents, *, config: ReportConfig) -> tuple[Drawing, ...]:
+    """Return the curves of every training run."""
+    drawings = []
+    for number, curve in enumerate(contents.curves, start=1):
+        wide, narrow = (
+            plot_training(
+                curve,
+                smoothing_steps=config.smoothing_steps,
+                width_inches=shape.width_inches,
+                height_inches=shape.panel_inches,
+            )
+            for shape in (config.wide, config.narrow)
+        )
+        first, last = curve[0], curve[-1]
+        drawings.append(
+            make_drawing(
+                wide=wide,
+                narrow=narrow,
+                name="training" if number == 1 else f"training-{number}",
+                caption=(
+                    "Training loss by optimizer step, and the learning rate. Thin: each step; "
+                    f"bold: mean of {config.smoothing_steps} steps around it."
+                ),
+                description=(
+                    f"Loss {format_number(first.loss_nats, digits=3)} nats per token at step "
+                    f"{first.step}, {format_number(last.loss_nats, digits=3)} at {last.step}."
+                ),
+                numbers=write_csv([asdict(step) for step in curve]),
+                dots_per_inch=config.dots_per_inch,
+            )
+        )
+    return tuple(drawings)
+
+
+def pack_contents(contents: Contents, *, config: ReportConfig) -> PackedSamples | None:
+    """Return the samples as the page carries them; None where there are none."""
+    if not contents.samples.views:
+        return None
+    points = order_points(contents.results.points)
+    return pack_samples(
+        contents.samples.views,
+        policies=list(dict.fromkeys(point.policy for point in points)),
+        models=order_models(points),
+        verdicts=list(Verdict),
+        num_first=config.first_samples,
+        rows_per_piece=config.samples_per_piece,
+    )
+
+
+def render_page(
+    contents: Contents,
+    *,
+    scaling: Drawing | None,
+    training: Sequence[Drawing],
+    comparators: Sequence[Comparator],
+    config: ReportConfig,
+) -> str:
+    """Return the page's text; its only script is named by its hash."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    points = contents.results.points
+    benchmarks = sorted({point.benchmark for point in points})
+    return environment.get_template("report.html.j2").render(
+        title=contents.experiments[0].head.name
+        if len(contents.experiments) == 1
+        else f"{len(contents.experiments)} experiments",
+        facts=list_facts(contents),
+        problems=list_problems(contents),
+        sections=SECTIONS,
+        colours=[(name, PALETTE[name], DARK_PALETTE[name]) for name in PALETTE],
+        style=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
+        script=script,
+        script_hash=f"sha256-{digest}",
+        headlines=build_headlines(points),
+        has_many_benchmarks=len(benchmarks) > 1,
+        scaling_figure=scaling,
+        training_figures=training,
+        budgets=[build_budgets_table(points, benchmark=name) for name in benchmarks],
+        scaling=build_scaling_table(contents.results.scaling) if contents.results.scaling else None,
+        waits=build_waits_table(contents.results.waits),
+        comparators=build_comparators_table(points, comparators),
+        cards=contents.cards,
+        funnels=contents.funnels,
+        samples=pack_contents(contents, config=config),
+        samples_note=describe_samples(contents),
+        num_first=config.first_samples,
+        num_more=config.more_samples,
+        time=build_time_table(contents.experiments),
+        cost=build_cost_table(contents.results.cost),
+        runs=contents.runs,
+    )
+
+
+def list_facts(contents: Contents) -> list[tuple[str, str]]:
+    """Return what the page's head says of the runs."""
+    heads = [experiment.head for experiment in contents.experiments]
+    if len(heads) > 1:
+        return [(head.name, head.command or head.stage) for head in heads]
+    head = heads[0]
+    total = sum(head.seconds.values())
+    code = f"{head.git_sha[:12]}{', with uncommitted changes' if head.is_dirty else ''}"
+    facts = (
+        ("Command", head.command),
+        ("Started", format_time(head.started)),
+        ("Time", format_seconds(total) if total else ""),
+        ("Code", code if head.git_sha else ""),
+        ("Machine", describe_machine(head)),
+        ("Versions", ", ".join(f"{name} {text}" for name, text in head.versions.items())),
+        ("Resumed from", head.resumed_from),
+        ("Directory", str(head.path)),
+    )
+    return [(term, text) for term, text in facts if text]
+
+
+def describe_machine(run: Run) -> str:
+    """Return the machine that a run was started on."""
+    units = {"cores": "{} cores", "memory_gib": "{} GiB memory"}
+    return ", ".join(
+        units.get(name, "{}").format(value) for name, value in run.machine.items() if value
+    )
+
+
+def list_problems(contents: Contents) -> list[str]:
+    """Return what a reader must know is missing."""
+    return [
+        f"The step {step} of {experiment.head.name} has no run directory; the page lacks it."
+        for experiment in contents.experiments
+        for step in experiment.missing
+    ]
+
+
+def describe_samples(contents: Contents) -> str:
+    """Return how many sample answers the page holds, and how they are ordered."""
+    held, every = len(contents.samples.views), contents.samples.num_rows
+    count = f"{format_count(held)} graded answers"
+    if held < every:
+        count = (
+            f"{count} of {format_count(every)}, those to the first questions of each benchmark; "
+            "the rest stand in samples.jsonl"
+        )
+    return f"{count}. In front stand answers to one question at budgets spread evenly."

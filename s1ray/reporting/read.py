@@ -1,0 +1,297 @@
+"""Run directories as records: what was run, with what, and what came out.
+
+It reads ``run.json``, ``config.yaml``, ``results.json``, ``events.jsonl`` and ``funnel.json``. It
+knows no figure, table or page, and not what a benchmark or a model is.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import yaml
+
+LOSS = "train/loss_nats_per_token"
+LEARNING_RATE = "train/learning_rate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run directory, as its ``run.json`` and ``config.yaml`` describe it."""
+
+    path: Path
+    name: str
+    stage: str
+    model: str
+    """Label of the model that an evaluation is of; empty for other runs."""
+    command: str
+    started: str
+    """ISO 8601, as the run wrote it; empty where it did not."""
+    git_sha: str
+    """Empty where the run did not stand in a git checkout."""
+    is_dirty: bool
+    """Whether code had changed since that commit."""
+    versions: Mapping[str, str]
+    machine: Mapping[str, str]
+    resumed_from: str
+    """Empty where the run was not resumed."""
+    seconds: Mapping[str, float]
+    """Time by step of the run."""
+    steps: Mapping[str, str]
+    """Run directories of the steps of a run of several, by step; relative."""
+    config: str
+    """Resolved configuration, YAML; empty where the file is missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """A run and, where it has steps, the runs of its steps."""
+
+    head: Run
+    runs: tuple[Run, ...]
+    """``head`` first, then its steps in order."""
+    missing: tuple[str, ...]
+    """Steps that ``run.json`` names and no directory holds."""
+
+    def select_stage(self, stage: str) -> tuple[Run, ...]:
+        """Return the runs of one stage."""
+        return tuple(run for run in self.runs if run.stage == stage)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetPoint:
+    """One model at one budget on one benchmark. Shares are 0..1; None is "not measured"."""
+
+    benchmark: str
+    model: str
+    policy: str
+    max_thinking_tokens: int | None
+    """None where thinking ends by itself."""
+    num_waits: int
+    num_samples: int
+    accuracy: float | None
+    stderr: float | None
+    thinking_tokens: float | None
+    """Mean over the samples."""
+    answered: float | None
+    control: float | None
+    """Share of samples within the cap; None where there is no cap."""
+    forced: float | None
+    """Share of answers that a limit opened in the model's place."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitEffect:
+    """What one more Wait changed, on the same samples."""
+
+    series: str
+    """<benchmark>/<model>"""
+    before: str
+    after: str
+    num_pairs: int
+    right_to_wrong: int
+    wrong_to_right: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """What ``results.json`` holds, of one run or several."""
+
+    points: tuple[BudgetPoint, ...]
+    scaling: Mapping[str, Mapping[str, float | None]]
+    """Control, Scaling, Performance by "<benchmark>/<model>"."""
+    waits: tuple[WaitEffect, ...]
+    cost: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingStep:
+    """One optimizer step."""
+
+    step: int
+    loss_nats: float
+    learning_rate: float | None
+
+
+RecordT = TypeVar("RecordT", BudgetPoint, WaitEffect)
+
+
+class Comparator(Protocol):
+    """A score that others published, to stand beside ours."""
+
+    @property
+    def system(self) -> str:
+        """Whose."""
+        ...
+
+    @property
+    def benchmark(self) -> str:
+        """On which."""
+        ...
+
+    @property
+    def accuracy(self) -> float:
+        """Share of 0..1."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """Where it was published."""
+        ...
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401 - any JSON value
+    """Return a file's JSON; None where there is no file.
+
+    Raises:
+        ValueError: The file is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{path} is not JSON: {error}. Finish or repeat the run that writes it, or remove it."
+        ) from error
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a JSONL file; none where there is no file, a torn last line left out.
+
+    Raises:
+        ValueError: A line other than a torn last one is not a JSON object.
+    """
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                row = json.loads(line)
+            except (json.JSONDecodeError, UnicodeDecodeError) as error:
+                raise ValueError(
+                    f"{path} line {number} is not JSON: {error}. Remove it or repeat the run."
+                ) from error
+            if not isinstance(row, dict):
+                raise ValueError(
+                    f"{path} line {number} is {type(row).__name__}, not an object. Remove the line."
+                )
+            yield row
+
+
+def read_run(path: Path) -> Run:
+    """Return what a run directory says of itself.
+
+    Raises:
+        ValueError: It is not a run directory.
+    """
+    described = read_json(path / "run.json")
+    if not isinstance(described, dict) or not {"name", "stage"} <= described.keys():
+        raise ValueError(
+            f"{path} is not a run directory: it has no run.json with a name and a stage. Name a "
+            "directory <storage>/<stage>/<run name>, such as the one a job prints last."
+        )
+    git = described.get("git") or {}
+    config = path / "config.yaml"
+    return Run(
+        path=path,
+        name=str(described["name"]),
+        stage=str(described["stage"]),
+        model=str((described.get("identity") or {}).get("label") or ""),
+        command=str(described.get("command") or ""),
+        started=str(described.get("started") or ""),
+        git_sha=str(git.get("sha") or ""),
+        is_dirty=bool(git.get("dirty")),
+        versions={key: str(value) for key, value in (described.get("versions") or {}).items()},
+        machine={key: str(value) for key, value in (described.get("machine") or {}).items()},
+        resumed_from=str(described.get("resumed_from") or ""),
+        seconds=dict(described.get("seconds") or {}),
+        steps=dict(described.get("steps") or {}),
+        config=config.read_text(encoding="utf-8") if config.exists() else "",
+    )
+
+
+def read_experiment(path: Path) -> Experiment:
+    """Return a run and the runs of its steps.
+
+    A step's path is relative to the run's own directory or to the storage that holds it.
+
+    Raises:
+        ValueError: The directory is not a run directory.
+    """
+    head = read_run(path)
+    runs, missing = [head], []
+    for step, relative in head.steps.items():
+        places = (path / relative, path.resolve().parent.parent / relative)
+        place = next((place for place in places if (place / "run.json").exists()), None)
+        if place is None:
+            missing.append(step)
+        else:
+            runs.append(read_run(place))
+    return Experiment(head=head, runs=tuple(runs), missing=tuple(missing))
+
+
+def read_results(experiment: Experiment) -> Results:
+    """Return the experiment's results: its own file, or else the files of its steps together.
+
+    Raises:
+        ValueError: A point lacks a key.
+    """
+    own = read_json(experiment.head.path / "results.json")
+    contents = [own] if own else [read_json(run.path / "results.json") for run in experiment.runs]
+    points: list[BudgetPoint] = []
+    waits: list[WaitEffect] = []
+    scaling: dict[str, Mapping[str, float | None]] = {}
+    cost: dict[str, Any] = {}
+    for content in filter(None, contents):
+        points += [_parse(BudgetPoint, row) for row in content.get("points") or ()]
+        for series, rows in (content.get("flips") or {}).items():
+            waits += [_parse(WaitEffect, {"series": series, **row}) for row in rows]
+        scaling |= content.get("scaling") or {}
+        cost |= content.get("cost") or {}
+    return Results(points=tuple(points), scaling=scaling, waits=tuple(waits), cost=cost)
+
+
+def _parse(record: type[RecordT], row: Mapping[str, Any]) -> RecordT:
+    """Return a row as a record; what the record does not know is left out."""
+    names = [field.name for field in fields(record)]
+    absent = [name for name in names if name not in row]
+    if absent:
+        raise ValueError(
+            f"a {record.__name__} of results.json lacks {', '.join(absent)}; it needs "
+            f"{', '.join(names)} (null where not measured). Evaluate again, or add the keys."
+        )
+    return record(**{name: row[name] for name in names})
+
+
+def read_training(run: Run) -> tuple[TrainingStep, ...]:
+    """Return a training run's steps in order; of a step recorded twice, the later record."""
+    steps: dict[int, TrainingStep] = {}
+    for row in read_lines(run.path / "events.jsonl"):
+        if row.get(LOSS) is not None:
+            step, rate = int(row["global_step"]), row.get(LEARNING_RATE)
+            steps[step] = TrainingStep(step=step, loss_nats=row[LOSS], learning_rate=rate)
+    return tuple(steps[step] for step in sorted(steps))
+
+
+def find_strings(config: str, key: str) -> tuple[str, ...]:
+    """Return the distinct strings that stand under a key anywhere in a YAML configuration.
+
+    The key may hold one string or a list of them.
+    """
+
+    def walk(node: object) -> Iterator[str]:
+        if isinstance(node, dict):
+            for name, inner in node.items():
+                if name == key:
+                    candidates = inner if isinstance(inner, list) else [inner]
+                    yield from (text for text in candidates if isinstance(text, str))
+                yield from walk(inner)
+        elif isinstance(node, list):
+            for inner in node:
+                yield from walk(inner)
+
+    return tuple(dict.fromkeys(walk(yaml.safe_load(config))))

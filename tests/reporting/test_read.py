@@ -1,0 +1,168 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from s1ray.evaluation.results import Point, build_results
+from s1ray.reporting.read import (
+    find_strings,
+    read_experiment,
+    read_lines,
+    read_results,
+    read_run,
+    read_training,
+)
+from tests.reporting.fake_runs import (
+    POLICIES,
+    write_evaluation,
+    write_experiment,
+    write_json,
+    write_lines,
+    write_run,
+    write_training,
+)
+
+
+def test_experiment_with_steps_reads_their_runs(tmp_path: Path) -> None:
+    experiment = read_experiment(write_experiment(tmp_path, num_items=2))
+
+    stages = [run.stage for run in experiment.runs]
+    assert stages == ["reproduce", "curate", "evaluate", "train", "evaluate"]
+    assert experiment.missing == ()
+    assert experiment.head.versions["torch"] == "2.13.0"
+    assert "wait_strings" in experiment.head.config
+
+
+def test_experiment_with_a_lost_step_names_it(tmp_path: Path) -> None:
+    path = write_experiment(tmp_path, num_items=2)
+    (tmp_path / "train" / path.name / "run.json").unlink()
+
+    experiment = read_experiment(path)
+
+    assert experiment.missing == ("train",)
+    assert experiment.select_stage("train") == ()
+
+
+def test_step_beside_its_run_is_found(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "reproduce" / "r", identity={}, steps={"train": "steps/train/t"})
+    write_training(path / "steps" / "train" / "t", num_steps=3)
+
+    assert [run.name for run in read_experiment(path).runs] == ["r", "t"]
+
+
+def test_directory_without_run_json_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"is not a run directory.*<storage>/<stage>/<run name>"):
+        read_run(tmp_path)
+
+
+def test_malformed_run_json_is_refused_by_path(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{", encoding="utf-8")
+
+    with pytest.raises(ValueError, match=r"run\.json is not JSON"):
+        read_run(tmp_path)
+
+
+def test_dirty_git_diff_reads_as_dirty(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "train" / "x", identity={}, git={"sha": None, "dirty": "diff"})
+
+    run = read_run(path)
+
+    assert (run.git_sha, run.is_dirty) == ("", True)
+
+
+def test_results_without_a_file_of_its_own_join_those_of_the_steps(tmp_path: Path) -> None:
+    path = write_experiment(tmp_path, num_items=2)
+    whole = read_results(read_experiment(path))
+    (path / "results.json").unlink()
+
+    joined = read_results(read_experiment(path))
+
+    assert joined.points == whole.points
+    assert len(joined.points) == 2 * len(POLICIES)
+
+
+def test_results_of_an_evaluation_are_understood(tmp_path: Path) -> None:
+    point = Point(
+        benchmark="sums",
+        model="base",
+        policy="cap_8",
+        max_thinking_tokens=8,
+        min_thinking_tokens=None,
+        num_waits=0,
+        num_samples=4,
+        num_items=4,
+        accuracy=0.25,
+        stderr=0.25,
+        thinking_tokens=7.5,
+        thinking_tokens_quantiles={"0.5": 8},
+        answered=1.0,
+        forced=0.5,
+        control=1.0,
+        tokens_per_correct=44.0,
+        pass_at={},
+        verdicts={"correct": 1, "incorrect": 3},
+    )
+    flip = {"before": "natural", "after": "wait_1", "num_pairs": 4}
+    flips = {"sums/base": [flip | {"right_to_wrong": 1, "wrong_to_right": 0}]}
+    path = write_run(tmp_path / "evaluate" / "e", identity={})
+    write_json(path / "results.json", build_results([point], flips=flips, cost={"seconds": 3.0}))
+
+    results = read_results(read_experiment(path))
+
+    assert results.points[0].forced == 0.5
+    assert results.points[0].thinking_tokens == 7.5
+    assert results.scaling["sums/base"]["performance"] == 0.25
+    assert results.waits[0].right_to_wrong == 1
+
+
+def test_point_without_a_key_is_refused(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "evaluate" / "e", identity={})
+    write_json(path / "results.json", {"points": [{"benchmark": "sums"}]})
+
+    with pytest.raises(ValueError, match=r"BudgetPoint of results\.json lacks model, policy"):
+        read_results(read_experiment(path))
+
+
+def test_training_recorded_twice_keeps_the_later_record(tmp_path: Path) -> None:
+    path = write_training(tmp_path / "train" / "t", num_steps=5)
+    rows = list(read_lines(path / "events.jsonl"))
+    again = rows[2] | {"train/loss_nats_per_token": 9.0}
+    write_lines(path / "events.jsonl", [*rows, again, {"global_step": 6, "time": 1.0, "other": 2}])
+
+    steps = read_training(read_run(path))
+
+    assert [step.step for step in steps] == [1, 2, 3, 4, 5]
+    assert steps[2].loss_nats == 9.0
+
+
+def test_lines_are_split_on_newlines_alone_and_a_torn_last_one_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    row = json.dumps({"text": "one\u2028line\x85still"}, ensure_ascii=False)
+    path.write_text(f'{row}\n{{"text": "to', encoding="utf-8")
+
+    assert list(read_lines(path)) == [{"text": "one\u2028line\x85still"}]
+
+
+@pytest.mark.parametrize(("line", "message"), [("{", "line 1 is not JSON"), ("3", "line 1 is int")])
+def test_malformed_line_is_refused_by_number(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(f'{line}\n{{"a": 1}}\n', encoding="utf-8")
+
+    with pytest.raises(ValueError, match=message):
+        list(read_lines(path))
+
+
+def test_strings_are_found_wherever_a_configuration_holds_them() -> None:
+    config = (
+        "a: {wait_strings: [Wait, Hmm]}\nb: [{wait_strings: [Hmm, Stop]}, {wait_strings: null}]"
+    )
+
+    assert find_strings(config, "wait_strings") == ("Wait", "Hmm", "Stop")
+    assert find_strings("", "wait_strings") == ()
+
+
+def test_evaluation_carries_its_models_label(tmp_path: Path) -> None:
+    path = tmp_path / "evaluate" / "e"
+    write_evaluation(path, label="trained", benchmarks=["sums"], num_items=2, skill=0.9)
+
+    assert read_run(path).model == "trained"
