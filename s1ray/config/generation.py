@@ -87,10 +87,13 @@ class TransformersEngineConfig(Section):
     """Samples decoded in one step."""
     cache_slots: PositiveInt
     """Contexts whose keys and values are kept, those being decoded included."""
+    max_prefill_tokens: PositiveInt
+    """Prompt tokens computed in one pass."""
     num_threads: PositiveInt | None
     """Threads of one forward pass; null leaves torch's own choice."""
-    share_chains: bool
-    """Whether a smaller budget reads its thinking from the longest chain generated so far."""
+    remembered_tokens: NonNegativeInt
+    """How many tokens of finished continuations are remembered, so that a smaller budget reads its
+    thinking from a longer chain and "wait 2" begins where "wait 1" ended; 0 for none."""
 
     @model_validator(mode="after")
     def _check_slots(self) -> Self:

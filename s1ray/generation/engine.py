@@ -53,9 +53,20 @@ def find_stop(
 ) -> tuple[int, ...] | None:
     """Return the first of the stop sequences that the generated tokens end with, or None."""
     for stop in stop_sequences:
-        if stop and tuple(token_ids[-len(stop) :]) == stop:
+        if tuple(token_ids[-len(stop) :]) == stop:
             return stop
     return None
+
+
+def list_forbidden(request: Request, generated: Sequence[int]) -> frozenset[int]:
+    """Return the tokens that would complete a stop sequence before ``min_tokens``."""
+    forbidden = set()
+    for stop in request.stop_sequences:
+        body = stop[:-1]
+        is_begun = not body or tuple(generated[-len(body) :]) == body
+        if is_begun and len(generated) - len(body) < request.min_tokens:
+            forbidden.add(stop[-1])
+    return frozenset(forbidden)
 
 
 def check_request(request: Request, *, context_tokens: int, vocabulary_size: int) -> None:
@@ -66,8 +77,8 @@ def check_request(request: Request, *, context_tokens: int, vocabulary_size: int
             continuation, or ids out of vocabulary.
     """
     num_tokens = len(request.token_ids)
-    if num_tokens == 0:
-        raise ValueError("the context is empty; an engine continues at least one token.")
+    if num_tokens == 0 or () in request.stop_sequences:
+        raise ValueError("the context or a stop sequence is empty; give each at least one token.")
     if not 0 <= request.min_tokens <= request.max_tokens or request.max_tokens < 1:
         raise ValueError(
             f"min_tokens={request.min_tokens}, max_tokens={request.max_tokens}; "

@@ -104,8 +104,11 @@ def replayed(words: Sequence[int]) -> Callable[[Request, tuple], int]:
 
 
 def is_masked(request: Request, generated: tuple[int, ...], token: int) -> bool:
-    stop = find_stop((*generated, token), request.stop_sequences)
-    return stop is not None and len(generated) + 1 - len(stop) < request.min_tokens
+    longer = (*generated, token)
+    return any(
+        longer[-len(stop) :] == stop and len(longer) - len(stop) < request.min_tokens
+        for stop in request.stop_sequences
+    )
 
 
 class ScriptedEngine:
