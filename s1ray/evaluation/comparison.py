@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Literal
 
-from s1ray.evaluation.metrics import compute_quantile, group_scores
+from s1ray.evaluation.metrics import compute_quantile, group_marks
 from s1ray.evaluation.samples import EvaluatedSample
 from s1ray.records import Completion
 
@@ -252,7 +252,8 @@ def _split_cells(samples: Iterable[EvaluatedSample], *, name: str) -> dict[tuple
 
 
 def _average_items(cell: Cell) -> dict[str, float]:
-    return {item: sum(scores) / len(scores) for item, scores in group_scores(cell).items()}
+    marks = group_marks(sample.score for sample in cell)
+    return {item: sum(of_item) / len(of_item) for item, of_item in marks.items()}
 
 
 def _find_divergences(cell_a: Cell, cell_b: Cell) -> tuple[tuple[Divergence, ...], int]:

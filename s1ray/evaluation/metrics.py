@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from s1ray.evaluation.samples import EvaluatedSample, SampleTask
+from s1ray.evaluation.samples import SampleTask, Score
 from s1ray.records import Verdict
 
 SCORED = frozenset({Verdict.CORRECT, Verdict.INCORRECT, Verdict.NO_ANSWER, Verdict.TIMEOUT})
@@ -60,28 +60,28 @@ def estimate_mean(values_of_items: Iterable[Sequence[float]]) -> Estimate | None
     )
 
 
-def is_scored(sample: EvaluatedSample) -> bool:
+def is_scored(sample: Score) -> bool:
     """Whether the sample counts in an accuracy."""
     return sample.graded.verdict in SCORED
 
 
-def is_correct(sample: EvaluatedSample) -> bool:
+def is_correct(sample: Score) -> bool:
     """Whether the answer is right."""
     return sample.graded.verdict is Verdict.CORRECT
 
 
-def group_scores(samples: Iterable[EvaluatedSample]) -> dict[str, list[float]]:
+def group_marks(samples: Iterable[Score]) -> dict[str, list[float]]:
     """Return 1 or 0 for every scored sample, by item; items without one are absent."""
-    scores: dict[str, list[float]] = {}
+    marks: dict[str, list[float]] = {}
     for sample in samples:
         if is_scored(sample):
-            scores.setdefault(sample.task.item, []).append(float(is_correct(sample)))
-    return scores
+            marks.setdefault(sample.task.item, []).append(float(is_correct(sample)))
+    return marks
 
 
-def estimate_accuracy(samples: Iterable[EvaluatedSample]) -> Estimate | None:
+def estimate_accuracy(samples: Iterable[Score]) -> Estimate | None:
     """Return the accuracy of samples of one benchmark, model and policy; None where unscored."""
-    return estimate_mean(group_scores(samples).values())
+    return estimate_mean(group_marks(samples).values())
 
 
 def compute_pass_at_k(*, num_samples: int, num_correct: int, k: int) -> float:
@@ -105,16 +105,15 @@ def compute_pass_at_k(*, num_samples: int, num_correct: int, k: int) -> float:
     return 1.0 - math.comb(num_samples - num_correct, k) / math.comb(num_samples, k)
 
 
-def estimate_pass_at_k(samples: Iterable[EvaluatedSample], *, k: int) -> Estimate | None:
+def estimate_pass_at_k(samples: Iterable[Score], *, k: int) -> Estimate | None:
     """Return pass@k averaged over items; None where nothing is scored.
 
     Raises:
         ValueError: An item has fewer scored samples than k.
     """
-    scores = group_scores(samples)
     return estimate_mean(
-        [compute_pass_at_k(num_samples=len(of_item), num_correct=round(sum(of_item)), k=k)]
-        for of_item in scores.values()
+        [compute_pass_at_k(num_samples=len(marks), num_correct=round(sum(marks)), k=k)]
+        for marks in group_marks(samples).values()
     )
 
 
@@ -147,7 +146,7 @@ class Flips:
     wrong_to_right: int
 
 
-def count_flips(samples: Iterable[EvaluatedSample], *, before: str, after: str) -> Flips:
+def count_flips(samples: Iterable[Score], *, before: str, after: str) -> Flips:
     """Count changed verdicts of samples scored under both policies.
 
     Args:
@@ -212,7 +211,7 @@ class RunningAccuracy:
         )
 
 
-def count_verdicts(samples: Iterable[EvaluatedSample]) -> Mapping[str, int]:
+def count_verdicts(samples: Iterable[Score]) -> Mapping[str, int]:
     """Return how often each verdict was given, zeros included."""
     counts = dict.fromkeys((verdict.value for verdict in Verdict), 0)
     for sample in samples:
@@ -221,7 +220,7 @@ def count_verdicts(samples: Iterable[EvaluatedSample]) -> Mapping[str, int]:
 
 
 def measure_cost(
-    samples: Iterable[EvaluatedSample], *, seconds: float, dollars: float | None
+    samples: Iterable[Score], *, seconds: float, dollars: float | None
 ) -> dict[str, float | None]:
     """Return what the samples cost, in total and per correct answer.
 
@@ -233,8 +232,8 @@ def measure_cost(
     num_correct = num_generated = num_thinking = 0
     for sample in samples:
         num_correct += is_correct(sample)
-        num_generated += sample.completion.num_generated_tokens
-        num_thinking += sample.completion.num_thinking_tokens
+        num_generated += sample.num_generated_tokens
+        num_thinking += sample.num_thinking_tokens
     return {
         "seconds": seconds,
         "dollars": dollars,

@@ -1,193 +1,86 @@
-"""From graded samples to ``results.json``: one point per benchmark, model and policy.
+"""From scores to the content of ``results.json``: points, and what holds between them.
 
-It knows what a point holds and how points become the document; it does not know where samples come
-from nor where the document goes.
+It knows the document's parts; it does not know where samples come from nor where it is written.
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any
 
-from s1ray.evaluation.metrics import (
-    compute_quantile,
-    count_flips,
-    count_verdicts,
-    estimate_accuracy,
-    estimate_pass_at_k,
-    group_scores,
-    is_correct,
-)
-from s1ray.evaluation.samples import EvaluatedSample
-from s1ray.evaluation.scaling import control, control_of_samples, performance, scaling
-from s1ray.records import Verdict
+from s1ray.config.evaluation import EvaluationConfig
+from s1ray.evaluation.metrics import count_flips, group_marks
+from s1ray.evaluation.points import Point, Policy, summarise
+from s1ray.evaluation.samples import Score
+from s1ray.evaluation.scaling import control, find_solving_budgets, performance, scaling
+from s1ray.evaluation.voting import SameAnswer, count_members, estimate_vote, prefer_short
 
-Samples = Sequence[EvaluatedSample]
+VOTES = {"majority": count_members, "shortest_majority": prefer_short}
 
 
-class Policy(Protocol):
-    """The part of a budget policy that results speak of."""
-
-    @property
-    def name(self) -> str:
-        """As in the samples."""
-        ...
-
-    @property
-    def max_thinking_tokens(self) -> int | None:
-        """None: the model's own end."""
-        ...
-
-    @property
-    def min_thinking_tokens(self) -> int:
-        """0: none."""
-        ...
-
-    @property
-    def num_waits(self) -> int:
-        """Ends of thinking that are replaced."""
-        ...
-
-    @property
-    def wait_strings(self) -> tuple[str, ...]:
-        """By what."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
-    """One model on one benchmark under one policy. Shares are 0 to 1."""
-
-    benchmark: str
-    model: str
-    """A label such as "base" or "trained"."""
-    policy: str
-    max_thinking_tokens: int | None
-    min_thinking_tokens: int | None
-    num_waits: int
-    num_samples: int
-    """Samples received, over all items."""
-    num_items: int
-    accuracy: float | None
-    """None where nothing is scored."""
-    stderr: float | None
-    """Clustered by item, ddof 1; None for fewer than two items."""
-    thinking_tokens: float
-    """Mean over samples."""
-    thinking_tokens_quantiles: Mapping[str, float]
-    """By share, such as "0.5"."""
-    answered: float | None
-    """Share of graded samples in which an answer was found."""
-    forced: float
-    """Share of samples whose answer was forced by a limit."""
-    control: float | None
-    """Share of samples within the cap; None where there is none."""
-    tokens_per_correct: float | None
-    """Generated tokens per correct answer, each sample's whole chain counted as its own."""
-    pass_at: Mapping[str, float | None]
-    """pass@k by k; None where an item has fewer than k scored samples."""
-    verdicts: Mapping[str, int]
-
-
-def summarise(
-    samples: Iterable[EvaluatedSample],
+def build_results(
+    scores: Iterable[Score],
     *,
     policies: Sequence[Policy],
     models: Mapping[str, str],
-    quantiles: Sequence[float],
-    pass_at: Sequence[int],
-) -> list[Point]:
-    """Return the points of an evaluation: benchmarks and models in order, policies as given.
+    config: EvaluationConfig,
+    same: Mapping[str, SameAnswer],
+    cost: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the content of ``results.json``.
 
     Args:
-        samples: Of any number of benchmarks and models.
-        policies: All that occur.
-        models: Labels by digest, in the order the points are to have.
-        quantiles: Shares at which thinking tokens are reported.
-        pass_at: The k of pass@k.
+        scores: Of one evaluation, or of several of the same policies.
+        policies: All that occur, in the order the points are to have.
+        models: Labels such as "base" by digest, in the order the points are to have.
+        config: What is reported.
+        same: Whether two answers are equal, by benchmark; read only where votes are asked for.
+        cost: As ``metrics.measure_cost`` returns it, or that of several evaluations.
 
     Raises:
         ValueError: A sample has an unknown policy or model.
     """
-    by_point: dict[tuple[str, str, str], list[EvaluatedSample]] = {}
-    for sample in samples:
-        task = sample.task
-        by_point.setdefault((task.benchmark, task.model, task.policy), []).append(sample)
-    names = [policy.name for policy in policies]
-    for benchmark, digest, name in by_point:
-        if name not in names or digest not in models:
-            raise ValueError(
-                f"samples of {benchmark} belong to policy {name!r} and model {digest!r}; known are "
-                f"the policies {names} and the models {list(models)}. Summarise with the "
-                "configuration that the samples were made with."
-            )
-    return [
-        _summarise_point(
-            by_point[benchmark, digest, policy.name],
-            policy=policy,
-            model=label,
-            quantiles=quantiles,
-            pass_at=pass_at,
-        )
-        for benchmark in sorted({benchmark for benchmark, _, _ in by_point})
-        for digest, label in models.items()
-        for policy in policies
-        if (benchmark, digest, policy.name) in by_point
-    ]
-
-
-def _summarise_point(
-    samples: Samples,
-    *,
-    policy: Policy,
-    model: str,
-    quantiles: Sequence[float],
-    pass_at: Sequence[int],
-) -> Point:
-    accuracy = estimate_accuracy(samples)
-    thinking = [sample.completion.num_thinking_tokens for sample in samples]
-    graded = [sample for sample in samples if sample.graded.verdict is not Verdict.UNSCORED]
-    num_correct = sum(is_correct(sample) for sample in samples)
-    num_generated = sum(sample.completion.num_generated_tokens for sample in samples)
-    return Point(
-        benchmark=samples[0].task.benchmark,
-        model=model,
-        policy=policy.name,
-        max_thinking_tokens=policy.max_thinking_tokens,
-        min_thinking_tokens=policy.min_thinking_tokens or None,
-        num_waits=policy.num_waits,
-        num_samples=len(samples),
-        num_items=len({sample.task.item for sample in samples}),
-        accuracy=accuracy.value if accuracy else None,
-        stderr=accuracy.stderr if accuracy else None,
-        thinking_tokens=_mean(thinking),
-        thinking_tokens_quantiles={
-            str(share): compute_quantile(thinking, share=share) for share in quantiles
-        },
-        answered=_share(sample.graded.extracted is not None for sample in graded),
-        forced=_mean([sample.completion.is_answer_forced for sample in samples]),
-        control=control_of_samples(thinking, max_thinking_tokens=policy.max_thinking_tokens),
-        tokens_per_correct=num_generated / num_correct if num_correct else None,
-        pass_at={str(k): _pass_at(samples, k=k) for k in pass_at},
-        verdicts=count_verdicts(samples),
+    scores = list(scores)
+    points = summarise(
+        scores,
+        policies=policies,
+        models=models,
+        quantiles=config.quantiles,
+        pass_at=config.pass_at,
     )
+    families = _split_families(scores, models=models)
+    return {
+        "points": [asdict(point) for point in points],
+        "scaling": describe_scaling(points),
+        "flips": {
+            name: describe_flips(family, policies=policies) for name, family in families.items()
+        },
+        "votes": {
+            name: describe_votes(
+                family, policies=policies, config=config, same=same.get(family[0].task.benchmark)
+            )
+            for name, family in families.items()
+        },
+        "solving_budgets": {
+            name: describe_solving_budgets(
+                family, policies=policies, solved_share=config.solved_share
+            )
+            for name, family in families.items()
+        },
+        "cost": dict(cost),
+    }
 
 
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
-
-
-def _share(hits: Iterable[bool]) -> float | None:
-    values = list(hits)
-    return sum(values) / len(values) if values else None
-
-
-def _pass_at(samples: Samples, *, k: int) -> float | None:
-    if any(len(scores) < k for scores in group_scores(samples).values()):
-        return None
-    estimate = estimate_pass_at_k(samples, k=k)
-    return estimate.value if estimate else None
+def _split_families(
+    scores: Sequence[Score], *, models: Mapping[str, str]
+) -> dict[str, list[Score]]:
+    """Return scores by "<benchmark>/<model>"."""
+    families: dict[str, list[Score]] = {}
+    for score in sorted(scores, key=lambda score: score.task.benchmark):
+        name = f"{score.task.benchmark}/{models[score.task.model]}"
+        families.setdefault(name, []).append(score)
+    return families
 
 
 def describe_scaling(points: Sequence[Point]) -> dict[str, dict[str, Any]]:
@@ -209,7 +102,7 @@ def describe_scaling(points: Sequence[Point]) -> dict[str, dict[str, Any]]:
         kept = [point.control for point in family if point.control is not None]
         described[name] = {
             "control": control(family),
-            "control_samples": _mean(kept) if kept else None,
+            "control_samples": math.fsum(kept) / len(kept) if kept else None,
             "scaling": slope.points_per_doubling,
             "scaling_pairs": slope.num_pairs,
             "scaling_skipped_pairs": slope.num_skipped_pairs,
@@ -224,30 +117,20 @@ class _Scored:
     accuracy: float
 
 
-def describe_flips(
-    samples: Iterable[EvaluatedSample], *, policies: Sequence[Policy], models: Mapping[str, str]
-) -> dict[str, list[dict[str, Any]]]:
-    """Return what each further wait changed, by "<benchmark>/<model>".
+def describe_flips(scores: Sequence[Score], *, policies: Sequence[Policy]) -> list[dict[str, Any]]:
+    """Return what each further wait changed.
 
     Policies that differ in nothing but their number of waits form a ladder; each rung is held
     against the one below it.
 
     Args:
-        samples: Of any number of benchmarks and models.
+        scores: Of one benchmark and one model.
         policies: All that occur.
-        models: Labels by digest.
     """
-    by_family: dict[tuple[str, str], list[EvaluatedSample]] = {}
-    for sample in samples:
-        by_family.setdefault((sample.task.benchmark, sample.task.model), []).append(sample)
-    rungs = _find_rungs(policies)
-    described = {
-        f"{benchmark}/{models[digest]}": [
-            asdict(count_flips(of_family, before=before, after=after)) for before, after in rungs
-        ]
-        for (benchmark, digest), of_family in sorted(by_family.items())
-    }
-    return described if rungs else {}
+    counted = [
+        count_flips(scores, before=before, after=after) for before, after in _find_rungs(policies)
+    ]
+    return [asdict(flips) for flips in counted if flips.num_pairs]
 
 
 def _find_rungs(policies: Sequence[Policy]) -> list[tuple[str, str]]:
@@ -259,25 +142,71 @@ def _find_rungs(policies: Sequence[Policy]) -> list[tuple[str, str]]:
         (below.name, above.name)
         for ladder in ladders.values()
         for below, above in pairwise(sorted(ladder, key=lambda policy: policy.num_waits))
+        if below.num_waits < above.num_waits
     ]
 
 
-def build_results(
-    points: Sequence[Point],
+def describe_votes(
+    scores: Sequence[Score],
     *,
-    flips: Mapping[str, Any],
-    cost: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Return the content of ``results.json``.
+    policies: Sequence[Policy],
+    config: EvaluationConfig,
+    same: SameAnswer | None,
+) -> list[dict[str, Any]]:
+    """Return the accuracy of votes of each size, by policy.
 
     Args:
-        points: As ``summarise`` returns them.
-        flips: As ``describe_flips`` returns them.
-        cost: As ``metrics.measure_cost`` returns it, or that of several evaluations.
+        scores: Of one benchmark and one model.
+        policies: All that occur.
+        config: The sizes, and how many subsets of an item's samples are averaged over.
+        same: Whether two answers of this benchmark are equal.
+
+    Raises:
+        ValueError: Votes are asked for and ``same`` is missing.
     """
-    return {
-        "points": [asdict(point) for point in points],
-        "scaling": describe_scaling(points),
-        "flips": dict(flips),
-        "cost": dict(cost),
+    if same is None and config.majority_at:
+        raise ValueError(
+            f"votes of {list(config.majority_at)} samples need to know which answers of "
+            f"{scores[0].task.benchmark} are equal. Pass its comparison, or empty "
+            "evaluation.majority_at."
+        )
+    described = []
+    for policy in policies:
+        of_policy = [score for score in scores if score.task.policy == policy.name]
+        fewest = min((len(marks) for marks in group_marks(of_policy).values()), default=0)
+        for size in config.majority_at:
+            if same is None or size > fewest:
+                continue
+            row: dict[str, Any] = {"policy": policy.name, "size": size}
+            for name, weigh in VOTES.items():
+                estimate = estimate_vote(
+                    of_policy,
+                    same=same,
+                    weigh=weigh,
+                    size=size,
+                    num_subsets=config.majority_subsets,
+                    seed=config.seed,
+                )
+                assert estimate is not None
+                row |= {name: estimate.value, f"{name}_stderr": estimate.stderr}
+            described.append(row)
+    return described
+
+
+def describe_solving_budgets(
+    scores: Sequence[Score], *, policies: Sequence[Policy], solved_share: float
+) -> dict[str, int | None]:
+    """Return each item's smallest solving cap; None where no cap solves it.
+
+    Args:
+        scores: Of one benchmark and one model.
+        policies: Those with a cap and without waits are the budgets.
+        solved_share: Share of an item's samples that must be correct.
+    """
+    budgets = {
+        policy.name: policy.max_thinking_tokens
+        for policy in policies
+        if policy.max_thinking_tokens is not None and policy.num_waits == 0
     }
+    found = find_solving_budgets(scores, budgets=budgets, solved_share=solved_share)
+    return {budget.item: budget.max_thinking_tokens for budget in found}

@@ -67,6 +67,28 @@ class EvaluatedSample:
     completion: Completion
     graded: GradedAnswer
 
+    @property
+    def score(self) -> "Score":
+        """What metrics need of it, without its texts and token ids."""
+        return Score(
+            task=self.task,
+            graded=self.graded,
+            num_thinking_tokens=self.completion.num_thinking_tokens,
+            num_generated_tokens=self.completion.num_generated_tokens,
+            is_answer_forced=self.completion.is_answer_forced,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """An evaluated sample in numbers: a few hundred bytes where the sample may have megabytes."""
+
+    task: SampleTask
+    graded: GradedAnswer
+    num_thinking_tokens: int
+    num_generated_tokens: int
+    is_answer_forced: bool
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedSample:

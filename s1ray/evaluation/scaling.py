@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Protocol
 
-from s1ray.evaluation.metrics import group_scores
-from s1ray.evaluation.samples import EvaluatedSample
+from s1ray.evaluation.metrics import group_marks
+from s1ray.evaluation.samples import Score
 
 
 class ScalingPoint(Protocol):
@@ -131,7 +131,7 @@ class SolvingBudget:
 
 
 def find_solving_budgets(
-    samples: Iterable[EvaluatedSample],
+    samples: Iterable[Score],
     *,
     budgets: Mapping[str, int],
     solved_share: float,
@@ -144,14 +144,14 @@ def find_solving_budgets(
         budgets: Thinking tokens by policy name.
         solved_share: Share of an item's samples that must be correct.
     """
-    by_policy: dict[str, list[EvaluatedSample]] = {name: [] for name in budgets}
+    by_policy: dict[str, list[Score]] = {name: [] for name in budgets}
     for sample in samples:
         if sample.task.policy in by_policy:
             by_policy[sample.task.policy].append(sample)
     solved: dict[str, list[tuple[int, bool]]] = {}
     for name, budget in budgets.items():
-        for item, scores in group_scores(by_policy[name]).items():
-            is_solved = sum(scores) / len(scores) >= solved_share
+        for item, marks in group_marks(by_policy[name]).items():
+            is_solved = sum(marks) / len(marks) >= solved_share
             solved.setdefault(item, []).append((budget, is_solved))
     return tuple(_find_smallest(item, sorted(tried)) for item, tried in sorted(solved.items()))
 

@@ -18,6 +18,7 @@ from s1ray.evaluation.samples import (
     EvaluatedSample,
     SampleGroup,
     SampleTask,
+    Score,
     from_row,
     read_task,
     to_row,
@@ -151,6 +152,16 @@ def read_samples(path: Path) -> Iterator[EvaluatedSample]:
         except (KeyError, ValueError, TypeError) as error:
             raise _unreadable(path, number, error) from error
         yield sample
+
+
+def read_scores(path: Path) -> Iterator[Score]:
+    """Yield what metrics need of a file's samples, one sample in memory at a time.
+
+    Raises:
+        ValueError: A row is unreadable or stands there twice.
+    """
+    for sample in read_samples(path):
+        yield sample.score
 
 
 def write_samples(path: Path, samples: Iterable[EvaluatedSample]) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from s1ray.evaluation.metrics import Estimate, estimate_mean, is_correct, is_scored
-from s1ray.evaluation.samples import EvaluatedSample
+from s1ray.evaluation.samples import Score
 
 SameAnswer = Callable[[str, str], bool]
 """Whether two extracted answers are the same."""
@@ -160,7 +160,7 @@ def _choose_subsets(
 
 
 def estimate_vote(
-    samples: Iterable[EvaluatedSample],
+    samples: Iterable[Score],
     *,
     same: SameAnswer,
     weigh: ScoreClass,
@@ -190,7 +190,7 @@ def estimate_vote(
             vote = Vote(
                 answer=sample.graded.extracted,
                 is_correct=is_correct(sample),
-                num_tokens=sample.completion.num_generated_tokens,
+                num_tokens=sample.num_generated_tokens,
             )
             by_item.setdefault(sample.task.item, []).append(vote)
     return estimate_mean(

@@ -1,7 +1,7 @@
 """Samples and questions for tests, made from the few values a test cares about."""
 
 from s1ray.config.generation import Accounting
-from s1ray.evaluation.samples import EvaluatedSample, SampleGroup, SampleTask
+from s1ray.evaluation.samples import EvaluatedSample, SampleGroup, SampleTask, Score
 from s1ray.generation.budget import BudgetPolicy
 from s1ray.records import (
     AnswerKind,
@@ -99,6 +99,33 @@ def make_samples(
         )
         for index, mark in enumerate(marks)
     ]
+
+
+def make_score(
+    item: str,
+    verdict: Verdict = R,
+    *,
+    policy: str = "p",
+    sample: int = 0,
+    benchmark: str = "bench",
+    model: str = "digest",
+    extracted: str | None = "42",
+    completion: Completion | None = None,
+) -> Score:
+    return make_sample(
+        item,
+        verdict,
+        policy=policy,
+        sample=sample,
+        benchmark=benchmark,
+        model=model,
+        extracted=extracted,
+        completion=completion,
+    ).score
+
+
+def make_scores(marks: str, *, policy: str = "p", item: str | None = None) -> list[Score]:
+    return [sample.score for sample in make_samples(marks, policy=policy, item=item)]
 
 
 def make_policy(

@@ -91,4 +91,5 @@ def test_evaluation_draw_beyond_its_samples_is_refused() -> None:
 def test_compare_composes_and_parses() -> None:
     config = CompareConfig.model_validate(read_conf("compare", "a=runs/one", "b=runs/two"))
 
-    assert (config.num_resamples, config.subject) == (10000, ("model",))
+    assert config.num_resamples == 10_000
+    assert "model" in config.subject

@@ -20,9 +20,9 @@ from s1ray.evaluation.metrics import (
     measure_cost,
     standard_error,
 )
-from s1ray.evaluation.samples import EvaluatedSample
+from s1ray.evaluation.samples import Score
 from s1ray.records import Verdict
-from tests.evaluation.builders import R, W, make_completion, make_sample, make_samples
+from tests.evaluation.builders import R, W, make_completion, make_score, make_scores
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_standard_error_of_repeated_runs_matches_published_cards(
 
 
 def test_accuracy_single_samples_have_the_binomial_error() -> None:
-    estimate = estimate_accuracy(make_samples("RRRWWWWWWW" * 3))
+    estimate = estimate_accuracy(make_scores("RRRWWWWWWW" * 3))
 
     assert estimate is not None
     assert estimate.value == pytest.approx(0.3)
@@ -56,9 +56,9 @@ def test_accuracy_single_samples_have_the_binomial_error() -> None:
 
 def test_accuracy_repeated_samples_are_clustered_by_item() -> None:
     # All samples of an item agree: sixteen samples of each say no more than one does.
-    once = make_samples("RRWWW")
+    once = make_scores("RRWWW")
     often = [
-        make_sample(sample.task.item, sample.graded.verdict, sample=number)
+        make_score(sample.task.item, sample.graded.verdict, sample=number)
         for sample in once
         for number in range(16)
     ]
@@ -74,7 +74,7 @@ def test_accuracy_repeated_samples_are_clustered_by_item() -> None:
 
 def test_accuracy_counts_no_answer_and_timeout_but_neither_unscored_nor_gold_error() -> None:
     verdicts = [R, W, Verdict.NO_ANSWER, Verdict.TIMEOUT, Verdict.GOLD_ERROR, Verdict.UNSCORED]
-    samples = [make_sample(str(item), verdict) for item, verdict in enumerate(verdicts)]
+    samples = [make_score(str(item), verdict) for item, verdict in enumerate(verdicts)]
 
     estimate = estimate_accuracy(samples)
 
@@ -84,9 +84,9 @@ def test_accuracy_counts_no_answer_and_timeout_but_neither_unscored_nor_gold_err
 
 
 def test_accuracy_of_nothing_scored_is_none_and_of_one_item_has_no_error() -> None:
-    one = estimate_accuracy(make_samples("R"))
+    one = estimate_accuracy(make_scores("R"))
 
-    assert estimate_accuracy([make_sample("x", Verdict.UNSCORED)]) is None
+    assert estimate_accuracy([make_score("x", Verdict.UNSCORED)]) is None
     assert one is not None
     assert (one.value, one.stderr) == (1.0, None)
 
@@ -116,11 +116,11 @@ def test_pass_at_1_does_not_fall_with_the_number_of_samples() -> None:
 @pytest.mark.parametrize("k", [0, 4])
 def test_pass_at_k_beyond_the_samples_received_is_refused(k: int) -> None:
     with pytest.raises(ValueError, match=rf"pass@{k} needs .* 3 samples were received"):
-        estimate_pass_at_k(make_samples("RWR", item="x"), k=k)
+        estimate_pass_at_k(make_scores("RWR", item="x"), k=k)
 
 
 def test_pass_at_k_averages_over_items() -> None:
-    samples = [*make_samples("RWW", item="x"), *make_samples("WWW", item="y")]
+    samples = [*make_scores("RWW", item="x"), *make_scores("WWW", item="y")]
 
     estimate = estimate_pass_at_k(samples, k=2)
 
@@ -147,11 +147,11 @@ def test_quantile_of_nothing_or_beyond_the_range_is_refused(
 
 def test_flips_pair_samples_and_leave_out_unscored_and_unpaired_ones() -> None:
     samples = [
-        *make_samples("RRRWWWW", policy="natural"),
-        *make_samples("RRWRRW", policy="wait_1"),
-        make_sample("900", R, policy="natural"),
-        make_sample("900", Verdict.UNSCORED, policy="wait_1"),
-        make_sample("000", W, policy="wait_2"),
+        *make_scores("RRRWWWW", policy="natural"),
+        *make_scores("RRWRRW", policy="wait_1"),
+        make_score("900", R, policy="natural"),
+        make_score("900", Verdict.UNSCORED, policy="wait_1"),
+        make_score("000", W, policy="wait_2"),
     ]
 
     flips = count_flips(samples, before="natural", after="wait_1")
@@ -165,14 +165,14 @@ sample_lists = st.lists(
     st.tuples(st.integers(0, 6), st.sampled_from(list(Verdict))), max_size=60
 ).map(
     lambda pairs: [
-        make_sample(str(item), verdict, sample=index) for index, (item, verdict) in enumerate(pairs)
+        make_score(str(item), verdict, sample=index) for index, (item, verdict) in enumerate(pairs)
     ]
 )
 
 
 @given(samples=sample_lists)
 def test_running_accuracy_equals_that_of_all_samples_at_once(
-    samples: list[EvaluatedSample],
+    samples: list[Score],
 ) -> None:
     running = RunningAccuracy()
     for sample in samples:
@@ -193,7 +193,7 @@ def test_running_accuracy_equals_that_of_all_samples_at_once(
 
 def test_cost_is_told_in_total_and_per_correct_answer() -> None:
     long = make_completion(thinking_ids=tuple(range(95)))
-    samples = [make_sample("1", R, completion=long), make_sample("2", W), make_sample("3", R)]
+    samples = [make_score("1", R, completion=long), make_score("2", W), make_score("3", R)]
 
     cost = measure_cost(samples, seconds=12.0, dollars=3.0)
 
@@ -209,8 +209,8 @@ def test_cost_is_told_in_total_and_per_correct_answer() -> None:
 
 
 def test_cost_without_price_or_correct_answer_leaves_the_ratio_out() -> None:
-    unpriced = measure_cost([make_sample("1", R)], seconds=1.0, dollars=None)
-    hopeless = measure_cost([make_sample("1", W)], seconds=1.0, dollars=2.0)
+    unpriced = measure_cost([make_score("1", R)], seconds=1.0, dollars=None)
+    hopeless = measure_cost([make_score("1", W)], seconds=1.0, dollars=2.0)
 
     assert (unpriced["dollars"], unpriced["dollars_per_correct"]) == (None, None)
     assert (hopeless["tokens_per_correct"], hopeless["dollars_per_correct"]) == (None, None)

@@ -1,27 +1,24 @@
 """From samples to the content of results.json."""
 
 import json
+from typing import Any
 
 import pytest
 
+from s1ray.config.evaluation import EvaluationConfig
 from s1ray.evaluation.metrics import measure_cost
-from s1ray.evaluation.results import (
-    Point,
-    build_results,
-    describe_flips,
-    describe_scaling,
-    summarise,
-)
-from s1ray.evaluation.samples import EvaluatedSample
+from s1ray.evaluation.points import Point, summarise
+from s1ray.evaluation.results import build_results, describe_flips, describe_scaling
+from s1ray.evaluation.samples import Score
 from s1ray.generation.budget import BudgetPolicy
 from s1ray.records import Completion, Verdict
-from tests.evaluation.builders import R, W, make_completion, make_policy, make_sample, make_samples
+from tests.evaluation.builders import R, W, make_completion, make_policy, make_score, make_scores
 
 MODELS = {"digest": "trained"}
 
 
 def summarise_all(
-    samples: list[EvaluatedSample],
+    samples: list[Score],
     *policies: BudgetPolicy,
     models: dict[str, str] = MODELS,
     pass_at: tuple[int, ...] = (1,),
@@ -41,10 +38,10 @@ def think(num_tokens: int, *, is_forced: bool = False) -> Completion:
 
 def test_point_of_one_policy_counts_what_happened() -> None:
     samples = [
-        make_sample("1", R, policy="cap_8", completion=think(8, is_forced=True)),
-        make_sample("2", W, policy="cap_8", completion=think(2)),
-        make_sample("3", Verdict.NO_ANSWER, policy="cap_8", extracted=None, completion=think(12)),
-        make_sample("4", Verdict.UNSCORED, policy="cap_8", extracted=None, completion=think(6)),
+        make_score("1", R, policy="cap_8", completion=think(8, is_forced=True)),
+        make_score("2", W, policy="cap_8", completion=think(2)),
+        make_score("3", Verdict.NO_ANSWER, policy="cap_8", extracted=None, completion=think(12)),
+        make_score("4", Verdict.UNSCORED, policy="cap_8", extracted=None, completion=think(6)),
     ]
 
     (point,) = summarise_all(samples, make_policy("cap_8", cap=8))
@@ -76,7 +73,7 @@ def test_point_of_one_policy_counts_what_happened() -> None:
 
 def test_points_come_in_the_order_of_benchmarks_models_and_policies() -> None:
     samples = [
-        make_sample("1", benchmark=benchmark, model=model, policy=policy)
+        make_score("1", benchmark=benchmark, model=model, policy=policy)
         for policy in ("wait_1", "cap_8")
         for model in ("b", "a")
         for benchmark in ("math", "aime")
@@ -98,7 +95,7 @@ def test_points_come_in_the_order_of_benchmarks_models_and_policies() -> None:
 
 
 def test_point_pass_at_k_is_left_out_where_samples_are_missing() -> None:
-    samples = [*make_samples("RW", item="x"), *make_samples("WWW", item="y")]
+    samples = [*make_scores("RW", item="x"), *make_scores("WWW", item="y")]
 
     (point,) = summarise_all(samples, make_policy("p"), pass_at=(1, 2, 3))
 
@@ -106,7 +103,7 @@ def test_point_pass_at_k_is_left_out_where_samples_are_missing() -> None:
 
 
 def test_point_with_nothing_scored_has_no_accuracy() -> None:
-    (point,) = summarise_all([make_sample("1", Verdict.UNSCORED, extracted=None)], make_policy("p"))
+    (point,) = summarise_all([make_score("1", Verdict.UNSCORED, extracted=None)], make_policy("p"))
 
     assert (point.accuracy, point.stderr, point.answered) == (None, None, None)
     assert (point.control, point.tokens_per_correct) == (None, None)
@@ -118,12 +115,12 @@ def test_point_with_nothing_scored_has_no_accuracy() -> None:
 )
 def test_sample_of_an_unknown_policy_or_model_is_refused(policy: str, model: str) -> None:
     with pytest.raises(ValueError, match=rf"policy '{policy}' and model '{model}'; known are"):
-        summarise_all([make_sample("1", policy=policy, model=model)], make_policy("p"))
+        summarise_all([make_score("1", policy=policy, model=model)], make_policy("p"))
 
 
 def test_scaling_is_described_for_every_benchmark_and_model() -> None:
     samples = [
-        make_sample(item, verdict, policy=policy, completion=think(tokens))
+        make_score(item, verdict, policy=policy, completion=think(tokens))
         for policy, tokens, verdicts in (
             ("cap_0", 0, (W, W, W, W)),
             ("cap_8", 8, (R, W, W, W)),
@@ -156,10 +153,10 @@ def test_scaling_is_described_for_every_benchmark_and_model() -> None:
 
 def test_flips_hold_each_number_of_waits_against_the_one_below() -> None:
     samples = [
-        *make_samples("RRWW", policy="natural"),
-        *make_samples("RWRW", policy="wait_1"),
-        *make_samples("RRRR", policy="wait_4"),
-        *make_samples("RRRR", policy="cap_8"),
+        *make_scores("RRWW", policy="natural"),
+        *make_scores("RWRW", policy="wait_1"),
+        *make_scores("RRRR", policy="wait_4"),
+        *make_scores("RRRR", policy="cap_8"),
     ]
     policies = [
         make_policy("wait_4", waits=4),
@@ -168,35 +165,113 @@ def test_flips_hold_each_number_of_waits_against_the_one_below() -> None:
         make_policy("wait_1", waits=1),
     ]
 
-    described = describe_flips(samples, policies=policies, models=MODELS)
+    described = describe_flips(samples, policies=[*policies, make_policy("wait_8", waits=8)])
 
-    assert described == {
-        "bench/trained": [
-            {"before": "natural", "after": "wait_1", "num_pairs": 4, "right_to_wrong": 1,
-             "wrong_to_right": 1},
-            {"before": "wait_1", "after": "wait_4", "num_pairs": 4, "right_to_wrong": 0,
-             "wrong_to_right": 2},
-        ]
-    }  # fmt: skip
-    assert describe_flips(samples, policies=policies[1:2], models=MODELS) == {}
+    assert described == [
+        {"before": "natural", "after": "wait_1", "num_pairs": 4, "right_to_wrong": 1,
+         "wrong_to_right": 1},
+        {"before": "wait_1", "after": "wait_4", "num_pairs": 4, "right_to_wrong": 0,
+         "wrong_to_right": 2},
+    ]  # fmt: skip
+    assert describe_flips(samples, policies=policies[1:2]) == []
+
+
+def make_config(**changes: Any) -> EvaluationConfig:
+    values = {
+        "seed": 0,
+        "num_samples": 4,
+        "quantiles": (0.5,),
+        "pass_at": (1,),
+        "majority_at": (),
+        "majority_subsets": 100,
+        "solved_share": 0.5,
+        "runtime": {
+            "max_in_flight": 1,
+            "max_attempts": 1,
+            "retry_seconds": 0.0,
+            "max_consecutive_failures": 1,
+            "sync_rows": 1,
+            "sync_seconds": 1.0,
+        },
+    }
+    return EvaluationConfig.model_validate(values | changes)
+
+
+def build(samples: list[Score], *policies: BudgetPolicy, **changes: Any) -> dict[str, Any]:
+    results = build_results(
+        samples,
+        policies=policies,
+        models=MODELS,
+        config=make_config(**changes),
+        same={"bench": str.__eq__},
+        cost=measure_cost(samples, seconds=1.5, dollars=None),
+    )
+    read: dict[str, Any] = json.loads(json.dumps(results, allow_nan=False))
+    return read
 
 
 def test_results_hold_the_contract_and_are_plain_json() -> None:
-    samples = make_samples("RW", policy="cap_8")
-    policies = [make_policy("cap_8", cap=8)]
-    points = summarise_all(samples, *policies)
-
-    results = build_results(
-        points,
-        flips=describe_flips(samples, policies=policies, models=MODELS),
-        cost=measure_cost(samples, seconds=1.5, dollars=None),
-    )
-    read = json.loads(json.dumps(results, allow_nan=False))
+    results = build(make_scores("RW", policy="cap_8"), make_policy("cap_8", cap=8))
 
     contract = {
         "benchmark", "model", "policy", "max_thinking_tokens", "num_waits", "num_samples",
         "accuracy", "stderr", "thinking_tokens", "answered", "control",
     }  # fmt: skip
-    assert contract <= read["points"][0].keys()
-    assert {"control", "scaling", "performance"} <= read["scaling"]["bench/trained"].keys()
-    assert read["cost"]["seconds"] == 1.5
+    assert contract <= results["points"][0].keys()
+    assert {"control", "scaling", "performance"} <= results["scaling"]["bench/trained"].keys()
+    assert results["cost"]["seconds"] == 1.5
+    assert results["votes"] == {"bench/trained": []}
+
+
+def test_results_solving_budgets_are_caps_without_waits() -> None:
+    samples = [
+        *make_scores("WRW", policy="cap_8"),
+        *make_scores("RRW", policy="cap_16"),
+        *make_scores("RRR", policy="natural"),
+        *make_scores("RRR", policy="wait_1"),
+    ]
+
+    results = build(
+        samples,
+        make_policy("cap_8", cap=8),
+        make_policy("cap_16", cap=16),
+        make_policy("natural"),
+        make_policy("wait_1", cap=4, waits=1),
+    )
+
+    assert results["solving_budgets"] == {"bench/trained": {"000": 16, "001": 8, "002": None}}
+
+
+def make_electorate(policy: str) -> list[Score]:
+    short, long = think(10), think(5000)
+    return [
+        make_score("x", R, policy=policy, sample=0, extracted="1", completion=short),
+        make_score("x", R, policy=policy, sample=1, extracted="1", completion=short),
+        make_score("x", W, policy=policy, sample=2, extracted="2", completion=long),
+        make_score("x", W, policy=policy, sample=3, extracted="2", completion=long),
+    ]
+
+
+def test_results_votes_are_given_by_policy_and_size_where_samples_suffice() -> None:
+    samples = [*make_electorate("p"), *make_electorate("q")[:2]]
+
+    results = build(samples, make_policy("p"), make_policy("q", cap=9), majority_at=(2, 4))
+
+    votes = [
+        (vote["policy"], vote["size"], vote["majority"], vote["shortest_majority"])
+        for vote in results["votes"]["bench/trained"]
+    ]
+    # Of six pairs of p one agrees rightly, one wrongly and four are split.
+    assert votes == [("p", 2, 0.5, pytest.approx(5 / 6)), ("p", 4, 0.5, 1.0), ("q", 2, 1.0, 1.0)]
+
+
+def test_results_votes_without_a_comparison_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"votes of \[2\] samples need to know which answers"):
+        build_results(
+            make_electorate("p"),
+            policies=[make_policy("p")],
+            models=MODELS,
+            config=make_config(majority_at=(2,)),
+            same={},
+            cost={},
+        )

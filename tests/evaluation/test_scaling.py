@@ -13,7 +13,7 @@ from s1ray.evaluation.scaling import (
     scaling,
 )
 from s1ray.records import Verdict
-from tests.evaluation.builders import make_sample, make_samples
+from tests.evaluation.builders import make_score, make_scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,10 +119,10 @@ def test_control_of_samples_counts_samples_not_their_mean() -> None:
 
 def test_solving_budget_is_the_smallest_that_solves() -> None:
     samples = [
-        *make_samples("WWRR", policy="cap_8"),
-        *make_samples("WRWR", policy="cap_16"),
-        *make_samples("WRRR", policy="cap_32"),
-        *make_samples("RRRR", policy="natural"),
+        *make_scores("WWRR", policy="cap_8"),
+        *make_scores("WRWR", policy="cap_16"),
+        *make_scores("WRRR", policy="cap_32"),
+        *make_scores("RRRR", policy="natural"),
     ]
 
     found = find_solving_budgets(
@@ -139,9 +139,9 @@ def test_solving_budget_is_the_smallest_that_solves() -> None:
 
 def test_solving_budget_needs_the_share_of_an_items_scored_samples() -> None:
     samples = [
-        *make_samples("RWW", policy="cap_8", item="x"),
-        *make_samples("RWR", policy="cap_16", item="x"),
-        make_sample("x", Verdict.UNSCORED, policy="cap_8", sample=3),
+        *make_scores("RWW", policy="cap_8", item="x"),
+        *make_scores("RWR", policy="cap_16", item="x"),
+        make_score("x", Verdict.UNSCORED, policy="cap_8", sample=3),
     ]
 
     found = find_solving_budgets(samples, budgets={"cap_8": 8, "cap_16": 16}, solved_share=0.5)

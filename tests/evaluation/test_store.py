@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from s1ray.evaluation.samples import EvaluatedSample
-from s1ray.evaluation.store import SAMPLES, SampleStore, read_samples, write_samples
+from s1ray.evaluation.samples import EvaluatedSample, Score
+from s1ray.evaluation.store import SAMPLES, SampleStore, read_samples, read_scores, write_samples
 from tests.evaluation.builders import make_completion, make_group, make_sample, make_samples
 from tests.evaluation.test_samples import samples as any_samples
 
@@ -42,6 +42,21 @@ def test_store_makes_its_folder_and_reads_back_what_was_appended(tmp_path: Path)
     fill(path, samples)
 
     assert list(read_samples(path)) == samples
+
+
+def test_store_scores_are_the_numbers_of_its_samples(tmp_path: Path) -> None:
+    forced = make_completion(thinking_ids=(1, 2), answer_ids=(), is_answer_forced=True)
+    fill(tmp_path / SAMPLES, [make_sample("1", completion=forced)])
+
+    (score,) = read_scores(tmp_path / SAMPLES)
+
+    assert score == Score(
+        task=make_sample("1").task,
+        graded=make_sample("1").graded,
+        num_thinking_tokens=2,
+        num_generated_tokens=4,
+        is_answer_forced=True,
+    )
 
 
 def test_store_row_is_in_the_file_when_append_returns(tmp_path: Path) -> None:

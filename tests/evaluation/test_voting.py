@@ -17,7 +17,7 @@ from s1ray.evaluation.voting import (
     score_vote,
 )
 from s1ray.records import Verdict
-from tests.evaluation.builders import R, W, make_completion, make_sample
+from tests.evaluation.builders import R, W, make_completion, make_score
 
 
 def equal_numbers(a: str, b: str) -> bool:
@@ -162,13 +162,13 @@ def test_best_of_takes_the_highest_score_and_averages_ties() -> None:
 
 def test_estimated_vote_leaves_out_unscored_samples_and_averages_items() -> None:
     samples = [
-        make_sample("x", R, sample=0, extracted="1"),
-        make_sample("x", R, sample=1, extracted="1.0"),
-        make_sample("x", W, sample=2, extracted="5"),
-        make_sample("x", Verdict.UNSCORED, sample=3, extracted=None),
-        make_sample("y", W, sample=0, extracted="5"),
-        make_sample("y", W, sample=1, extracted="5"),
-        make_sample("y", Verdict.NO_ANSWER, sample=2, extracted=None),
+        make_score("x", R, sample=0, extracted="1"),
+        make_score("x", R, sample=1, extracted="1.0"),
+        make_score("x", W, sample=2, extracted="5"),
+        make_score("x", Verdict.UNSCORED, sample=3, extracted=None),
+        make_score("y", W, sample=0, extracted="5"),
+        make_score("y", W, sample=1, extracted="5"),
+        make_score("y", Verdict.NO_ANSWER, sample=2, extracted=None),
     ]
 
     estimate = estimate_vote(
@@ -181,8 +181,8 @@ def test_estimated_vote_leaves_out_unscored_samples_and_averages_items() -> None
 
 def test_estimated_vote_weighs_the_length_of_whole_samples() -> None:
     samples = [
-        make_sample("x", W, sample=0, extracted="5"),
-        make_sample(
+        make_score("x", W, sample=0, extracted="5"),
+        make_score(
             "x",
             R,
             sample=1,
