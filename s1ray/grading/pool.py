@@ -1,0 +1,217 @@
+"""Grading with algebra in processes that are killed at a deadline.
+
+Texts are searched and compared here, in the caller's process; only what needs algebra is sent
+out. Each process has a thread that feeds it one comparison at a time, so an item that never ends
+costs its own process one deadline and nobody else's anything. Works from any thread, from asyncio
+and inside a Ray worker: a grading process is a fresh interpreter that imports neither the caller's
+main module nor torch.
+"""
+
+import asyncio
+import math
+import os
+import queue
+import socket
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from s1ray.config.grading import GradingConfig, PoolConfig
+from s1ray.grading.algebra import Outcome
+from s1ray.grading.grader import OpenComparison, finish_grading, start_grading
+from s1ray.grading.worker import READY
+from s1ray.records import AnswerKind, GradedAnswer, Verdict
+
+_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "SYSTEMROOT")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GradingItem:
+    """One text to be graded."""
+
+    text: str
+    gold: str
+    kind: AnswerKind
+
+
+class GraderPool:
+    """Grades texts; verdicts are those of ``grade_answer``, and TIMEOUT past the deadline."""
+
+    def __init__(self, config: GradingConfig) -> None:
+        """Start the processes; the first comparisons wait until they are up."""
+        self._config = config
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._failure: RuntimeError | None = None
+        self._is_closed = False
+        self._threads = [
+            threading.Thread(target=self._feed, name=f"grader-{index}", daemon=True)
+            for index in range(config.pool.num_workers)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, item: GradingItem) -> "Future[GradedAnswer]":
+        """Return the future verdict of a text; done already where no algebra is needed.
+
+        Raises:
+            ValueError: The pool is closed.
+        """
+        if self._is_closed:
+            raise ValueError("the grader pool is closed. Submit before close().")
+        future: Future[GradedAnswer] = Future()
+        started = start_grading(item.text, gold=item.gold, kind=item.kind, config=self._config)
+        if isinstance(started, OpenComparison):
+            self._jobs.put(_Job(comparison=started, future=future))
+        else:
+            future.set_result(started)
+        return future
+
+    async def grade(self, text: str, *, gold: str, kind: AnswerKind) -> GradedAnswer:
+        """Grade one text without blocking the event loop while algebra runs."""
+        item = GradingItem(text=text, gold=gold, kind=kind)
+        return await asyncio.wrap_future(self.submit(item))
+
+    def grade_all(
+        self, items: Iterable[GradingItem], *, max_pending: int
+    ) -> Iterator[GradedAnswer]:
+        """Yield verdicts in the order of the items, with so many of them under way at most."""
+        pending: deque[Future[GradedAnswer]] = deque()
+        for item in items:
+            pending.append(self.submit(item))
+            while pending and (len(pending) >= max_pending or pending[0].done()):
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+    def close(self) -> None:
+        """Finish what was submitted and end the processes."""
+        self._is_closed = True
+        for _ in self._threads:
+            self._jobs.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _feed(self) -> None:
+        """Hand jobs to one process, for ever; a new process is up before the next job is taken."""
+        process = None
+        try:
+            while True:
+                try:
+                    process = process or _GraderProcess(self._config.pool)
+                except RuntimeError as error:
+                    self._failure = error
+                job = self._jobs.get()
+                if job is None:
+                    return
+                if not job.future.set_running_or_notify_cancel():
+                    continue
+                if process is None:
+                    job.future.set_exception(self._failure)
+                    continue
+                answer = process.compare(job.comparison)
+                if not process.is_alive:
+                    process = None
+                job.future.set_result(answer)
+        finally:
+            if process is not None:
+                process.kill()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    comparison: OpenComparison
+    future: "Future[GradedAnswer]"
+
+
+class _GraderProcess:
+    """One process and the socket to it."""
+
+    def __init__(self, config: PoolConfig) -> None:
+        ours, theirs = socket.socketpair()
+        self._deadline_seconds = config.deadline_seconds
+        self._connection = Connection(ours.detach())
+        with theirs:
+            arguments = [
+                str(theirs.fileno()),
+                str(math.ceil(2 * config.deadline_seconds) + 1),
+                str(int(config.max_memory_gib * 2**30)),
+            ]
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "s1ray.grading.worker", *arguments],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+                env=_read_environment(),
+            )
+        self.is_alive = True
+        if not self._wait(config.startup_seconds) or self._receive() != READY:
+            self.kill()
+            raise RuntimeError(
+                f"a grading process was not ready within {config.startup_seconds} s. See its error "
+                "above, check that math-verify can be imported, or raise "
+                "grading.pool.startup_seconds."
+            )
+
+    def compare(self, comparison: OpenComparison) -> GradedAnswer:
+        """Return the verdict: TIMEOUT at the deadline, UNSCORED where the process died."""
+        extracted = comparison.extracted
+        try:
+            self._connection.send([(pair.gold, pair.answer) for pair in comparison.pairs])
+            if not self._wait(self._deadline_seconds):
+                self.kill()
+                return GradedAnswer(verdict=Verdict.TIMEOUT, extracted=extracted, layer=None)
+            reply = self._receive()
+        except OSError:
+            reply = b""
+        if not reply:
+            self.kill()
+            return GradedAnswer(verdict=Verdict.UNSCORED, extracted=extracted, layer=None)
+        return finish_grading(comparison, outcome=Outcome(reply.decode()))
+
+    def kill(self) -> None:
+        self.is_alive = False
+        self._process.kill()
+        self._process.wait()
+        self._connection.close()
+
+    def _wait(self, seconds: float) -> bool:
+        return self._connection.poll(seconds)
+
+    def _receive(self) -> bytes:
+        """Return a message; empty where the process is gone."""
+        try:
+            return self._connection.recv_bytes()
+        except (EOFError, OSError):
+            return b""
+
+
+def _read_environment() -> dict[str, str]:
+    """Return what a grading process needs, and no secret of the caller's."""
+    environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    root = str(Path(__file__).parents[2])
+    known = os.environ.get("PYTHONPATH")
+    return environment | {
+        "PYTHONPATH": root if known is None else os.pathsep.join((root, known)),
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }

@@ -1,0 +1,231 @@
+"""Grades the stored outputs of any system and compares with the verdicts it stored.
+
+Rows in, rows out: each row is written back with ``verdict``, ``layer`` and ``extracted``. This
+module does not know which system wrote the rows, and prints nothing.
+"""
+
+import gzip
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from s1ray.config.grade import GradeFields
+from s1ray.config.grading import AnswerForm, GradingConfig
+from s1ray.grading.benchmarks import read_rows
+from s1ray.grading.extraction import extract_answer
+from s1ray.grading.pool import GraderPool, GradingItem
+from s1ray.records import AnswerKind, GradedAnswer, Verdict
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disagreement:
+    """A row whose stored verdict is not ours."""
+
+    row: int
+    """Position in the input, from 0."""
+    id: str
+    stored_correct: bool
+    graded: GradedAnswer
+    gold: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegradeReport:
+    """What a regrading found."""
+
+    num_rows: int
+    verdicts: Mapping[str, int]
+    layers: Mapping[str, int]
+    """How many rows each layer decided; "none" for no answer, a time-out or a bad gold answer."""
+    num_compared: int
+    """Rows with a stored verdict."""
+    disagreements: tuple[Disagreement, ...]
+
+    @property
+    def agreement(self) -> float | None:
+        """Share of the compared rows whose stored verdict is ours; None where none was stored."""
+        if not self.num_compared:
+            return None
+        return 1 - len(self.disagreements) / self.num_compared
+
+
+def regrade(
+    input_path: Path,
+    *,
+    output_path: Path,
+    fields: GradeFields,
+    answer_kind: AnswerKind,
+    max_pending: int,
+    config: GradingConfig,
+) -> RegradeReport:
+    """Grade every row of a JSONL file and write it back.
+
+    Args:
+        input_path: JSONL, or JSONL.gz.
+        output_path: Written whole or not at all; must not be the input.
+        fields: Where a row holds what.
+        answer_kind: Of rows that do not say.
+        max_pending: Rows under way at a time.
+        config: The grader's rules and processes.
+
+    Raises:
+        ValueError: The files are one, a row lacks a field, or a stored verdict cannot be read.
+    """
+    if output_path.resolve() == input_path.resolve():
+        raise ValueError(f"output={output_path} is the input. Give another output.")
+    rows = list(read_rows(input_path))
+    items = [
+        _read_item(row, where=f"row {index} of {input_path.name}", fields=fields, kind=answer_kind)
+        for index, row in enumerate(rows)
+    ]
+    stored = [
+        None if fields.verdict is None else _read_stored(row, fields.verdict, index=index)
+        for index, row in enumerate(rows)
+    ]
+    golds = [_read_gold(item, forms=config.forms) for item in items]
+    graded_items = (
+        GradingItem(text=item.text, gold=gold, kind=item.kind)
+        for item, gold in zip(items, golds, strict=True)
+    )
+    with GraderPool(config) as pool:
+        graded = list(pool.grade_all(graded_items, max_pending=max_pending))
+    _write(output_path, rows=rows, graded=graded)
+    disagreements = tuple(
+        Disagreement(
+            row=index,
+            id=str(index if fields.id is None else _find(rows[index], fields.id)),
+            stored_correct=was_correct,
+            graded=graded[index],
+            gold=golds[index],
+        )
+        for index, was_correct in enumerate(stored)
+        if was_correct is not None and was_correct is not (graded[index].verdict is Verdict.CORRECT)
+    )
+    return RegradeReport(
+        num_rows=len(rows),
+        verdicts=Counter(answer.verdict.value for answer in graded),
+        layers=Counter(answer.layer or "none" for answer in graded),
+        num_compared=sum(was_correct is not None for was_correct in stored),
+        disagreements=disagreements,
+    )
+
+
+def describe(report: RegradeReport) -> str:
+    """Return a report as text, one line for each disagreement."""
+    lines = [
+        f"{report.num_rows} rows: {_count(report.verdicts)}",
+        f"decided by: {_count(report.layers)}",
+    ]
+    if report.agreement is not None:
+        agreeing = report.num_compared - len(report.disagreements)
+        lines.append(
+            f"agreement with the stored verdict: {agreeing} of {report.num_compared} "
+            f"({100 * report.agreement:.2f} %)"
+        )
+    for found in report.disagreements:
+        stored = "correct" if found.stored_correct else "incorrect"
+        layer = f" by {found.graded.layer}" if found.graded.layer else ""
+        lines.append(
+            f"  row {found.row} ({found.id}): stored {stored}, graded {found.graded.verdict}"
+            f"{layer}: extracted {found.graded.extracted!r}, gold {found.gold!r}"
+        )
+    return "\n".join(lines)
+
+
+def _read_item(row: Row, *, where: str, fields: GradeFields, kind: AnswerKind) -> GradingItem:
+    text, gold = (
+        _spell(_read_field(row, name, where=where)) for name in (fields.text, fields.gold)
+    )
+    if fields.answer_kind is not None:
+        named = _read_field(row, fields.answer_kind, where=where)
+        if named not in list(AnswerKind):
+            raise ValueError(
+                f"{where}: {fields.answer_kind}={named!r} is no answer kind. Legal: "
+                f"{', '.join(AnswerKind)}."
+            )
+        kind = AnswerKind(named)
+    return GradingItem(text=text, gold=gold, kind=kind)
+
+
+def _read_gold(item: GradingItem, *, forms: Sequence[AnswerForm]) -> str:
+    """Return the answer that a worked solution states; a plain answer as it is."""
+    if item.kind is AnswerKind.TEXT:
+        return item.gold
+    labelled = [form for form in forms if form != "bare"]
+    stated = extract_answer(item.gold, kind=item.kind, forms=labelled, max_bare_characters=1)
+    return item.gold if stated is None else stated
+
+
+def _read_field(row: Row, name: str, *, where: str) -> Any:  # noqa: ANN401 - JSON
+    value = _find(row, name)
+    if value is _ABSENT:
+        raise ValueError(
+            f"{where} has no field {name!r}; it has {', '.join(sorted(row))}. Set fields.* to the "
+            "names that the rows use; a.b reaches into an object."
+        )
+    return value
+
+
+def _find(row: Row, name: str) -> Any:  # noqa: ANN401 - JSON
+    if name in row:
+        return row[name]
+    first, _, rest = name.partition(".")
+    inner = row.get(first)
+    return _find(inner, rest) if rest and isinstance(inner, Mapping) else _ABSENT
+
+
+_ABSENT = object()
+
+
+def _spell(value: Any) -> str:  # noqa: ANN401 - JSON
+    return "" if value is None else str(value)
+
+
+def _read_stored(row: Row, name: str, *, index: int) -> bool | None:
+    value = _find(row, name)
+    if value is None or value is _ABSENT or value == Verdict.UNSCORED:
+        return None
+    if isinstance(value, bool | int | float):
+        return bool(value == 1)
+    if value in list(Verdict):
+        return bool(value == Verdict.CORRECT)
+    raise ValueError(
+        f"row {index}: the stored verdict {name}={value!r} cannot be read. Legal: true, false, a "
+        f"number (1 is correct), {', '.join(Verdict)}."
+    )
+
+
+def _write(path: Path, *, rows: Sequence[Row], graded: Sequence[GradedAnswer]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    with unfinished.open("wb") as file:
+        for part in _pack(_format_rows(rows, graded), is_packed=path.suffix == ".gz"):
+            file.write(part)
+    unfinished.replace(path)
+
+
+def _pack(lines: Iterator[str], *, is_packed: bool) -> Iterator[bytes]:
+    # mtime=0: equal rows give equal bytes. Members of a gzip file may simply follow one another,
+    # and a thousand rows in each keep memory small.
+    while chunk := "".join(islice(lines, 1000)).encode():
+        yield gzip.compress(chunk, mtime=0) if is_packed else chunk
+
+
+def _format_rows(rows: Sequence[Row], graded: Sequence[GradedAnswer]) -> Iterator[str]:
+    for row, answer in zip(rows, graded, strict=True):
+        verdict = {
+            "verdict": answer.verdict.value,
+            "layer": answer.layer,
+            "extracted": answer.extracted,
+        }
+        yield json.dumps({**row, **verdict}, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _count(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in sorted(counts.items()))
