@@ -225,6 +225,7 @@ def render_page(
         scaling=build_scaling_table(contents.results.scaling) if contents.results.scaling else None,
         waits=build_waits_table(contents.results.waits),
         comparators=build_comparators_table(points, comparators),
+        has_published=bool(comparators),
         cards=contents.cards,
         funnels=contents.funnels,
         samples=pack_contents(contents, config=config),

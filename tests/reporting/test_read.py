@@ -1,10 +1,14 @@
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from s1ray.evaluation.results import Point, build_results
+from s1ray.evaluation.metrics import Flips
+from s1ray.evaluation.points import Point
 from s1ray.reporting.read import (
+    BudgetPoint,
+    WaitEffect,
     find_strings,
     read_experiment,
     read_lines,
@@ -81,38 +85,30 @@ def test_results_without_a_file_of_its_own_join_those_of_the_steps(tmp_path: Pat
     assert len(joined.points) == 2 * len(POLICIES)
 
 
-def test_results_of_an_evaluation_are_understood(tmp_path: Path) -> None:
-    point = Point(
-        benchmark="sums",
-        model="base",
-        policy="cap_8",
-        max_thinking_tokens=8,
-        min_thinking_tokens=None,
-        num_waits=0,
-        num_samples=4,
-        num_items=4,
-        accuracy=0.25,
-        stderr=0.25,
-        thinking_tokens=7.5,
-        thinking_tokens_quantiles={"0.5": 8},
-        answered=1.0,
-        forced=0.5,
-        control=1.0,
-        tokens_per_correct=44.0,
-        pass_at={},
-        verdicts={"correct": 1, "incorrect": 3},
-    )
+def test_results_keep_what_reports_show_and_pass_over_the_rest(tmp_path: Path) -> None:
+    row = {"benchmark": "sums", "model": "base", "policy": "cap_8", "max_thinking_tokens": 8}
+    row |= {"num_waits": 0, "num_samples": 4, "accuracy": None, "stderr": None, "forced": 0.5}
+    row |= {"thinking_tokens": 7.5, "answered": 1.0, "control": 1.0, "pass_at": {"2": None}}
     flip = {"before": "natural", "after": "wait_1", "num_pairs": 4}
-    flips = {"sums/base": [flip | {"right_to_wrong": 1, "wrong_to_right": 0}]}
+    flip |= {"right_to_wrong": 1, "wrong_to_right": 0}
+    document = {"points": [row], "scaling": {"sums/base": {"performance": None}}, "votes": {}}
     path = write_run(tmp_path / "evaluate" / "e", identity={})
-    write_json(path / "results.json", build_results([point], flips=flips, cost={"seconds": 3.0}))
+    write_json(path / "results.json", document | {"flips": {"sums/base": [flip]}, "cost": {"a": 1}})
 
     results = read_results(read_experiment(path))
 
-    assert results.points[0].forced == 0.5
-    assert results.points[0].thinking_tokens == 7.5
-    assert results.scaling["sums/base"]["performance"] == 0.25
-    assert results.waits[0].right_to_wrong == 1
+    assert (results.points[0].forced, results.points[0].accuracy) == (0.5, None)
+    assert results.scaling["sums/base"]["performance"] is None
+    assert (results.waits[0].series, results.waits[0].right_to_wrong) == ("sums/base", 1)
+    assert results.cost == {"a": 1}
+
+
+def test_evaluation_writes_every_key_that_reports_read() -> None:
+    written = {field.name for field in fields(Point)} | {field.name for field in fields(Flips)}
+
+    read = {field.name for field in (*fields(BudgetPoint), *fields(WaitEffect))}
+
+    assert read - written == {"series"}
 
 
 def test_point_without_a_key_is_refused(tmp_path: Path) -> None:
