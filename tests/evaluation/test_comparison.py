@@ -94,13 +94,13 @@ def test_bootstrap_of_four_real_systems_agrees_with_the_normal_interval() -> Non
     scores = {name: number([float(row[name]["is_correct"]) for row in rows]) for name in systems}
     for one, other in pairwise(systems):
         found = bootstrap_difference(
-            scores[one], scores[other], num_resamples=1000, confidence=0.95, seed=0
+            scores[one], scores[other], num_resamples=4000, confidence=0.95, seed=0
         )
         paired = [scores[other][item] - scores[one][item] for item in scores[one]]
         half = 1.96 * statistics.stdev(paired) / math.sqrt(len(paired))
-        # A percentile of 1,000 draws is good to about a tenth of the half width.
-        assert found.low == pytest.approx(statistics.fmean(paired) - half, abs=0.2 * half)
-        assert found.high == pytest.approx(statistics.fmean(paired) + half, abs=0.2 * half)
+        # A percentile of 4,000 draws is good to about 2 % of the half width.
+        assert found.low == pytest.approx(statistics.fmean(paired) - half, abs=0.1 * half)
+        assert found.high == pytest.approx(statistics.fmean(paired) + half, abs=0.1 * half)
 
 
 @pytest.mark.parametrize("b", [{"x": 1.0}, {"x": 1.0, "z": 1.0}, {}])

@@ -272,6 +272,23 @@ def test_evaluate_gives_up_when_everything_fails_and_keeps_what_is_done(tmp_path
     assert list_done(tmp_path / SAMPLES) == [("00", "cap_8"), ("00", "natural")]
 
 
+def test_evaluate_does_not_give_up_while_some_succeed(tmp_path: Path) -> None:
+    async def solve(group: SampleGroup) -> AsyncIterator[tuple[str, Completion]]:
+        if int(group.question.id) % 3:
+            raise ConnectionError("this replica is gone")
+        async for found in solve_all(group):
+            yield found
+
+    with open_store(tmp_path / SAMPLES) as store:
+        outcomes = asyncio.run(
+            collect(
+                make_groups(30), store, solve=solve, max_in_flight=1, max_consecutive_failures=3
+            )
+        )
+
+    assert sum(isinstance(one, FailedSample) for one in outcomes) == 40
+
+
 def test_evaluate_failing_grader_costs_no_generation(tmp_path: Path) -> None:
     async def grade(group: SampleGroup, completion: Completion) -> GradedAnswer:
         if group.question.id == "00":

@@ -73,14 +73,18 @@ def test_accuracy_repeated_samples_are_clustered_by_item() -> None:
 
 
 def test_accuracy_counts_no_answer_and_timeout_but_neither_unscored_nor_gold_error() -> None:
-    verdicts = [R, W, Verdict.NO_ANSWER, Verdict.TIMEOUT, Verdict.GOLD_ERROR, Verdict.UNSCORED]
+    counts = {
+        R: 1, W: 1, Verdict.NO_ANSWER: 2, Verdict.TIMEOUT: 4, Verdict.GOLD_ERROR: 8,
+        Verdict.UNSCORED: 16,
+    }  # fmt: skip
+    verdicts = [verdict for verdict, count in counts.items() for _ in range(count)]
     samples = [make_score(str(item), verdict) for item, verdict in enumerate(verdicts)]
 
     estimate = estimate_accuracy(samples)
 
     assert estimate is not None
-    assert (estimate.value, estimate.num_items) == (0.25, 4)
-    assert count_verdicts(samples) == dict.fromkeys(map(str, verdicts), 1)
+    assert (estimate.value, estimate.num_items) == (1 / 8, 8)
+    assert count_verdicts(samples) == counts
 
 
 def test_accuracy_of_nothing_scored_is_none_and_of_one_item_has_no_error() -> None:

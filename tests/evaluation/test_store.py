@@ -246,6 +246,16 @@ def test_store_any_text_is_one_line_and_reads_back(tmp_path: Path, sample: Evalu
     assert list(read_samples(path)) == [sample]
 
 
+@pytest.mark.parametrize("text", ["\ud800", "half \udfff", "a\u2028b\x85c\x00", "\r\n"])
+def test_store_lone_surrogates_and_line_separators_read_back(tmp_path: Path, text: str) -> None:
+    sample = make_sample("1", extracted=text)
+
+    fill(tmp_path / SAMPLES, [sample])
+
+    assert (tmp_path / SAMPLES).read_bytes().count(b"\n") == 1
+    assert list(read_samples(tmp_path / SAMPLES)) == [sample]
+
+
 def test_written_samples_replace_the_file_in_one_step(tmp_path: Path) -> None:
     path = tmp_path / SAMPLES
     fill(path, make_samples("WWW"))
