@@ -66,7 +66,7 @@ class LoraConfig(Section):
     """Low-rank adapters beside frozen weights."""
 
     rank: Annotated[int, Field(ge=1)]
-    alpha: Annotated[float, Field(gt=0)]
+    alpha: Annotated[int, Field(ge=1)]
     targets: Annotated[tuple[str, ...], Field(min_length=1)]
     """Names of the linear layers inside a decoder layer that get an adapter."""
     base_dtype: Literal["float32", "bfloat16"]
@@ -90,6 +90,15 @@ class TrainingConfig(Section):
     optimizer: OptimizerConfig
     lora: LoraConfig | None
     """null: every parameter is trained."""
+
+    @model_validator(mode="after")
+    def _check_base(self) -> Self:
+        if self.lora and self.lora.base_dtype == "bfloat16" != self.compute_dtype:
+            raise ValueError(
+                f"training.lora.base_dtype=bfloat16 needs training.compute_dtype=bfloat16, got "
+                f"{self.compute_dtype}. Set one of the two to the other."
+            )
+        return self
 
 
 class ShardingConfig(Section):

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
 from s1ray.config.training import AttentionBackend
+from s1ray.training.sequence import Heads, gather_heads, gather_tokens
 
 ATTENTION = "s1ray_packed"
 
@@ -28,14 +30,25 @@ class Documents:
     boundaries: Tensor
     """Shape [documents + 1], int32, on the model's device: cumulative lengths from 0."""
     backend: AttentionBackend
+    sequence_group: dist.ProcessGroup | None
+    """The ranks that hold a part of the row each; None where this rank has it whole."""
 
 
 def describe_documents(
-    lengths: tuple[int, ...], *, backend: AttentionBackend, device: torch.device
+    lengths: tuple[int, ...],
+    *,
+    backend: AttentionBackend,
+    device: torch.device,
+    sequence_group: dist.ProcessGroup | None,
 ) -> Documents:
     """Return the documents of a row."""
     boundaries = F.pad(torch.tensor(lengths).cumsum(0), (1, 0)).to(torch.int32)
-    return Documents(lengths=lengths, boundaries=boundaries.to(device), backend=backend)
+    return Documents(
+        lengths=lengths,
+        boundaries=boundaries.to(device),
+        backend=backend,
+        sequence_group=sequence_group,
+    )
 
 
 def attend(
@@ -48,6 +61,8 @@ def attend(
     **kwargs: Any,  # noqa: ANN401 - whatever the model's forward was given
 ) -> tuple[Tensor, None]:
     """Return causal attention inside each document, as transformers' attention functions do.
+
+    Under sequence parallelism the tokens here are this rank's part of the row.
 
     Args:
         module: The attention layer; not used.
@@ -77,7 +92,12 @@ def attend(
         )
     # Under autocast the rotary embedding leaves queries and keys in float32.
     query, key = query.to(value.dtype), key.to(value.dtype)
-    return _BACKENDS[documents.backend](query, key, value, documents, scaling), None
+    backend = _BACKENDS[documents.backend]
+    group = documents.sequence_group
+    if group is None:
+        return backend(query, key, value, documents, scaling), None
+    heads = gather_tokens(Heads(query, key, value), group)
+    return gather_heads(backend(*heads, documents, scaling), group), None
 
 
 def _attend_varlen(

@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 
 from s1ray.config.training import ShardingConfig, TrainingConfig
 from s1ray.records import StepMetrics, TokenizedExample
+from s1ray.training.adapters import add_adapters, initialize_adapters
 from s1ray.training.attention import describe_documents
 from s1ray.training.batching import BatchPlan, StepPlan, count_steps, plan_steps
 from s1ray.training.model import (
@@ -40,7 +41,8 @@ from s1ray.training.packing import (
     weigh_samples,
 )
 from s1ray.training.schedule import Schedule, build_schedule
-from s1ray.training.sharding import Ranks, shard
+from s1ray.training.sequence import check_degree
+from s1ray.training.sharding import DTYPES, Ranks, shard
 
 GIB = 2**30
 
@@ -59,9 +61,14 @@ class TrainState:
 def start_state(
     path: Path, *, training: TrainingConfig, sharding: ShardingConfig, ranks: Ranks
 ) -> TrainState:
-    """Return the state before the first step, with the weights of a local model directory."""
-    causal_lm = create_causal_lm(path, dtype=torch.float32)
-    model = PackedLanguageModel(causal_lm, loss_chunk_tokens=sharding.loss_chunk_tokens)
+    """Return the state before the first step, with the weights of a local model directory.
+
+    Each rank reads and holds its own slices alone.
+
+    Raises:
+        ValueError: The directory, the adapters' targets or the sequence parallelism do not fit.
+    """
+    model = _build_model(path, training=training, sharding=sharding)
     shard(
         model,
         ranks=ranks,
@@ -69,8 +76,9 @@ def start_state(
         compute=training.compute_dtype,
         reduce=training.reduce_dtype,
     )
-    materialize(model, device=ranks.device)
+    materialize(model, device=ranks.device, is_offloaded=sharding.cpu_offload)
     load_weights(model, path)
+    initialize_adapters(model, seed=training.seed)
     model.train()
     return TrainState(
         model=model,
@@ -78,6 +86,20 @@ def start_state(
         samples_consumed=0,
         step=0,
     )
+
+
+def _build_model(
+    path: Path, *, training: TrainingConfig, sharding: ShardingConfig
+) -> PackedLanguageModel:
+    lora = training.lora
+    causal_lm = create_causal_lm(path, dtype=DTYPES["float32" if lora is None else lora.base_dtype])
+    check_degree(
+        sharding.sequence_parallel,
+        num_heads=causal_lm.config.num_attention_heads,
+        num_key_value_heads=causal_lm.config.num_key_value_heads,
+    )
+    language_model = causal_lm if lora is None else add_adapters(causal_lm, config=lora)
+    return PackedLanguageModel(language_model, loss_chunk_tokens=sharding.loss_chunk_tokens)
 
 
 def train(
@@ -179,7 +201,10 @@ def _accumulate_gradient(
             targets=row.labels[supervised].to(ranks.device),
             loss_weights=row.loss_weights[supervised].to(ranks.device),
             documents=describe_documents(
-                batch.document_lengths, backend=run.sharding.attention, device=ranks.device
+                batch.document_lengths,
+                backend=run.sharding.attention,
+                device=ranks.device,
+                sequence_group=ranks.sequence_group,
             ),
         )
         # FSDP averages gradients over ranks; the step's loss is their sum.

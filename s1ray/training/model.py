@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 import torch
 from safetensors import safe_open
@@ -21,6 +21,14 @@ from s1ray.training.loss import WeightedLoss, linear_cross_entropy
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
+
+
+class WholeTensor(Protocol):
+    """Anything that gives rows of a weight."""
+
+    def __getitem__(self, rows: slice, /) -> Tensor:
+        """Return rows."""
+        ...
 
 
 class PackedLanguageModel(nn.Module):
@@ -124,12 +132,18 @@ def find_decoder_layers(causal_lm: PreTrainedModel) -> nn.ModuleList:
     return layers
 
 
-def materialize(model: PackedLanguageModel, *, device: torch.device) -> None:
-    """Give a model on the meta device its memory; weights are undefined, buffers are right."""
+def materialize(model: PackedLanguageModel, *, device: torch.device, is_offloaded: bool) -> None:
+    """Give a model on the meta device its memory; weights are undefined, buffers are right.
+
+    Args:
+        model: Sharded already, so that each rank holds its slices alone.
+        device: Where it computes.
+        is_offloaded: Whether weights live in the host's memory in between.
+    """
     causal_lm = model.causal_lm
     head, embedding = find_head(causal_lm), cast(nn.Embedding, causal_lm.get_input_embeddings())
     is_tied = head.weight is embedding.weight
-    model.to_empty(device=device)
+    model.to_empty(device="cpu" if is_offloaded else device)
     if is_tied:
         head.weight = embedding.weight
     for module in list(model.modules()):
@@ -157,19 +171,28 @@ def load_weights(model: PackedLanguageModel, path: Path) -> None:
     for file in sorted({files[name] for name in wanted}):
         with safe_open(file, framework="pt") as weights:
             for name in sorted(name for name in wanted if files[name] == file):
-                _copy_slice(wanted[name], weights.get_slice(name), name=name)
+                stored = weights.get_slice(name)
+                _check_shape(name, tuple(stored.get_shape()), wanted[name])
+                copy_rows(wanted[name], stored)
 
 
 def file_name(parameter_name: str) -> str:
     """Return the name under which a parameter of a PackedLanguageModel stands in safetensors."""
-    for part in (
-        "language_model.",
-        "_checkpoint_wrapped_module.",
-        "base_model.model.",
-        "base_layer.",
-    ):
-        parameter_name = parameter_name.replace(part, "", 1)
-    return parameter_name
+    name = parameter_name.removeprefix("language_model.").removeprefix("base_model.model.")
+    return name.replace("_checkpoint_wrapped_module.", "").replace(".base_layer.", ".")
+
+
+def copy_rows(parameter: Tensor, whole: WholeTensor) -> None:
+    """Copy a whole weight, or this rank's rows of it, into a parameter.
+
+    Args:
+        parameter: Sharded over dim 0, or not at all.
+        whole: A tensor, or a slice of a safetensors file that is read here.
+    """
+    local = parameter.to_local() if isinstance(parameter, DTensor) else parameter
+    begin = _first_local_row(parameter)
+    with torch.no_grad():
+        local.copy_(whole[begin : begin + len(local)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,17 +253,12 @@ def _index_weights(path: Path) -> dict[str, Path]:
         return dict.fromkeys(weights.keys(), path / WEIGHTS_FILE)
 
 
-def _copy_slice(parameter: Tensor, stored: object, *, name: str) -> None:
-    shape = tuple(stored.get_shape())  # type: ignore[attr-defined]
-    if shape != tuple(parameter.shape):
+def _check_shape(name: str, stored: tuple[int, ...], parameter: Tensor) -> None:
+    if stored != tuple(parameter.shape):
         raise ValueError(
-            f"{name} has shape {shape} in the file, {tuple(parameter.shape)} in config.json. Its "
+            f"{name} has shape {stored} in the file, {tuple(parameter.shape)} in config.json. Its "
             "files do not belong together; fetch the model again."
         )
-    local = parameter.to_local() if isinstance(parameter, DTensor) else parameter
-    begin = _first_local_row(parameter)
-    with torch.no_grad():
-        local.copy_(stored[begin : begin + len(local)])  # type: ignore[index]
 
 
 def _first_local_row(parameter: Tensor) -> int:

@@ -24,7 +24,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_row(path: Path, ids: Tensor, backend: AttentionBackend, lengths: tuple[int, ...]) -> Tensor:
     model = AutoModelForCausalLM.from_pretrained(path, attn_implementation=ATTENTION)
     positions = torch.cat([torch.arange(n) for n in lengths])
-    documents = describe_documents(lengths, backend=backend, device=CPU)
+    documents = describe_documents(lengths, backend=backend, device=CPU, sequence_group=None)
     with torch.no_grad():
         output = model(
             input_ids=ids[None],
@@ -65,8 +65,10 @@ def test_change_in_one_document_moves_no_other(tiny: Path, backend: AttentionBac
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_gradients_equal_those_of_the_dense_oracle_in_float64(backend: AttentionBackend) -> None:
-    documents = describe_documents(LENGTHS, backend=backend, device=CPU)
-    oracle = describe_documents(LENGTHS, backend=AttentionBackend.DENSE, device=CPU)
+    documents = describe_documents(LENGTHS, backend=backend, device=CPU, sequence_group=None)
+    oracle = describe_documents(
+        LENGTHS, backend=AttentionBackend.DENSE, device=CPU, sequence_group=None
+    )
     states = [
         torch.randn(1, heads, sum(LENGTHS), 8, dtype=torch.float64, requires_grad=True)
         for heads in (4, 2, 2)
@@ -94,7 +96,9 @@ def test_all_ones_mask_is_refused_at_the_function() -> None:
 def test_all_ones_mask_at_the_model_does_not_join_documents(tiny: Path) -> None:
     ids = torch.randint(VOCABULARY, (1, 8))
     model = AutoModelForCausalLM.from_pretrained(tiny, attn_implementation=ATTENTION)
-    documents = describe_documents((3, 5), backend=AttentionBackend.PER_DOCUMENT, device=CPU)
+    documents = describe_documents(
+        (3, 5), backend=AttentionBackend.PER_DOCUMENT, device=CPU, sequence_group=None
+    )
     positions = torch.tensor([[0, 1, 2, 0, 1, 2, 3, 4]])
 
     with torch.no_grad():
@@ -129,7 +133,9 @@ def test_sliding_window_is_refused() -> None:
 
 
 def make_one(length: int) -> Documents:
-    return describe_documents((length,), backend=AttentionBackend.PER_DOCUMENT, device=CPU)
+    return describe_documents(
+        (length,), backend=AttentionBackend.PER_DOCUMENT, device=CPU, sequence_group=None
+    )
 
 
 @pytest.mark.gpu
@@ -144,7 +150,7 @@ def test_varlen_equals_the_dense_oracle_on_cuda() -> None:
 
     results = []
     for backend in (AttentionBackend.VARLEN, AttentionBackend.DENSE):
-        documents = describe_documents(lengths, backend=backend, device=device)
+        documents = describe_documents(lengths, backend=backend, device=device, sequence_group=None)
         output = attend(nn.Identity(), *states, None, None, documents=documents)[0]
         results.append((output, torch.autograd.grad(output.float().square().sum(), states)))
 

@@ -106,15 +106,21 @@ def assert_ranks_equal_plain(cases: list[dict[str, Any]], models: Path, director
             assert_equal_to_plain(case, result, models)
 
 
-def test_gradient_sharded_over_two_processes_is_that_of_the_plain_loop(
+def test_gradient_sharded_or_shared_by_two_processes_is_that_of_the_plain_loop(
     models: Path, tmp_path: Path
 ) -> None:
-    packed, single = make_cases(
-        [{"num_workers": 2}, {"num_workers": 2, "micro_batch_tokens": None}]
-    )[1::8]
-    empty_rank = make_cases([{"num_workers": 2, "reshard_after_forward": False}])[4]
+    shared = {"num_workers": 2, "sequence_parallel": 2}
+    cases = make_cases(
+        [
+            {"num_workers": 2},
+            {"num_workers": 2, "micro_batch_tokens": None},
+            shared,
+            {**shared, "micro_batch_tokens": None},
+        ]
+    )
+    one_sample_for_two_ranks = cases[4]
 
-    assert_ranks_equal_plain([packed, single, empty_rank], models, tmp_path)
+    assert_ranks_equal_plain([*cases[1::8], one_sample_for_two_ranks], models, tmp_path)
 
 
 @pytest.mark.slow
@@ -127,8 +133,30 @@ def test_gradient_of_every_way_to_shard_over_two_processes_is_that_of_the_plain_
         {"replicas": 2},
         {"activation_checkpointing": "full", "reshard_after_forward": False},
         {"activation_checkpointing": "selective"},
+        {"sequence_parallel": 2},
+        {"sequence_parallel": 2, "micro_batch_tokens": None},
+        {"sequence_parallel": 2, "activation_checkpointing": "full"},
+        {"sequence_parallel": 2, "activation_checkpointing": "selective", "replicas": 2},
     ]
 
     cases = make_cases([{"num_workers": 2, **sharding} for sharding in shardings])
+
+    assert_ranks_equal_plain(cases, models, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "sharding",
+    [
+        {"sequence_parallel": 2, "replicas": 2},
+        {"sequence_parallel": 4},
+        {"replicas": 2, "micro_batch_tokens": None},
+    ],
+)
+def test_gradient_of_four_processes_is_that_of_the_plain_loop(
+    models: Path, tmp_path: Path, sharding: dict[str, Any]
+) -> None:
+    # Four ranks on two key-value heads: each of these goes to two ranks.
+    cases = make_cases([{"num_workers": 4, **sharding}])
 
     assert_ranks_equal_plain(cases, models, tmp_path)

@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 def load(path: Path) -> PackedLanguageModel:
     model = PackedLanguageModel(create_causal_lm(path, dtype=torch.float32), loss_chunk_tokens=8)
-    materialize(model, device=CPU)
+    materialize(model, device=CPU, is_offloaded=False)
     load_weights(model, path)
     return model
 
