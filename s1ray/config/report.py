@@ -3,6 +3,7 @@
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from s1ray.config.base import Section
+from s1ray.config.evaluation import ComparatorsConfig
 
 
 class ReportFigureConfig(Section):
@@ -41,3 +42,14 @@ class ReportConfig(Section):
     wide: ReportFigureConfig
     """Also the shape of the png and pdf files."""
     narrow: ReportFigureConfig
+
+
+class ReportJobConfig(Section):
+    """What ``jobs.report`` builds."""
+
+    runs: tuple[str, ...] = Field(min_length=1)
+    """Run directories."""
+    output: str | None
+    """The page's path; None for ``report.html`` in the first run's directory."""
+    report: ReportConfig
+    comparators: ComparatorsConfig

@@ -4,20 +4,22 @@ from typing import Literal
 
 from s1ray.config.base import Section
 
+TrackingMode = Literal["auto", "online", "offline", "disabled"]
+
 
 class PathsConfig(Section):
     """Directories."""
 
     storage: str
     """Of all runs; a shared mount where there are several machines."""
-    cache: str
-    """Of converted models; "~" is expanded."""
+    cache: str | None
+    """Of converted models; None for the user cache directory, "~" is expanded."""
 
 
 class TrackingConfig(Section):
     """Weights & Biases as a sink of the run directory."""
 
-    mode: Literal["auto", "online", "offline", "disabled"]
+    mode: TrackingMode
     """auto: online where the user is logged in, offline otherwise."""
     project: str
     entity: str | None
@@ -48,3 +50,9 @@ class RayConfig(Section):
     """Of a Ray of our own; None for all cores."""
     object_store_gib: float
     """Of a Ray of our own."""
+    worker_cpus: float
+    """Of each training worker; on the CPU also its threads."""
+    max_failures: int
+    """How often the workers are started again after one died, before the run fails."""
+    collective_timeout_seconds: int
+    """How long a training worker waits for the others before it counts as hung."""

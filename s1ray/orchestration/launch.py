@@ -48,10 +48,8 @@ def launch(
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing and exiting
     OmegaConf.register_new_resolver("job_doc", doc.strip, replace=True)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    for chatty in ("httpx", "ray", "urllib3"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
-
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("s1ray").setLevel(logging.INFO)
     if not CONF.is_dir():
         _refuse(f"no configuration at {CONF}. Run jobs from a checkout of s1ray.")
     for composed in _compose(primary):

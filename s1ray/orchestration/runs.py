@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+
+from s1ray.config.base import Section
 from s1ray.orchestration.provenance import describe_process
 
 MANIFEST = "manifest.json"
@@ -94,6 +97,11 @@ def write_atomically(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any) -> None:  # noqa: ANN401 - any JSON value
     """Write JSON atomically; NaN and infinity are refused."""
     write_atomically(path, json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1))
+
+
+def dump_config(config: Section) -> str:
+    """Return a configuration as YAML, every value resolved."""
+    return OmegaConf.to_yaml(OmegaConf.create(config.model_dump(mode="json")))
 
 
 def begin_run(run: Run, *, config_yaml: str, resumed_from: str | None) -> None:

@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from s1ray.config.tracking import TrackingConfig
+from s1ray.config.tracking import TrackingConfig, TrackingMode
 from s1ray.orchestration.events import EVENTS, follow_lines
 from s1ray.orchestration.runs import Run, write_json
 
@@ -163,13 +163,13 @@ def _read_position(run_path: Path) -> _Position:
     return _Position(events=content["events"], samples=content["samples"])
 
 
-def resolve_mode(mode: str) -> str:
+def resolve_mode(mode: TrackingMode) -> Literal["online", "offline"]:
     """Return "online" or "offline": auto is online where the environment or netrc has a key."""
-    if mode != "auto":
-        return mode
-    if os.environ.get("WANDB_MODE") in ("offline", "online"):
-        return os.environ["WANDB_MODE"]
-    return "online" if os.environ.get("WANDB_API_KEY") or _has_netrc_key() else "offline"
+    asked = os.environ.get("WANDB_MODE") if mode == "auto" else mode
+    if asked == "offline":
+        return "offline"
+    is_logged_in = bool(os.environ.get("WANDB_API_KEY")) or _has_netrc_key()
+    return "online" if asked == "online" or is_logged_in else "offline"
 
 
 def _has_netrc_key() -> bool:

@@ -1,0 +1,62 @@
+"""Reasoning traces as JSON lines: what curation writes and training reads.
+
+A file made elsewhere works as well, as long as its rows have the fields of ``ReasoningTrace``.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from s1ray.records import ReasoningTrace
+
+_ADAPTER = TypeAdapter(ReasoningTrace)
+
+
+def format_traces(traces: Iterable[ReasoningTrace]) -> str:
+    """Return traces as JSON lines."""
+    rows = (json.dumps(asdict(trace), ensure_ascii=False, allow_nan=False) for trace in traces)
+    return "".join(f"{row}\n" for row in rows)
+
+
+def read_traces(path: Path) -> tuple[ReasoningTrace, ...]:
+    """Return the traces of a file.
+
+    Raises:
+        ValueError: There is no such file, it holds no trace, or a row is malformed; the message
+            names line and field.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot read the traces in {path}: {error}.") from error
+    lines = [line for line in text.split("\n") if line]
+    if not lines:
+        raise ValueError(
+            f"{path} holds no trace. Curate first (python -m jobs.curate), or point data.traces at "
+            "a file with one JSON object a line."
+        )
+    return tuple(_read_row(line, where=f"{path}:{number}") for number, line in enumerate(lines, 1))
+
+
+def _read_row(line: str, *, where: str) -> ReasoningTrace:
+    try:
+        trace = _ADAPTER.validate_json(line)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in problem["loc"]) or "the row"
+        raise ValueError(
+            f"{where}: {field}: {problem['msg']}. A row needs question (id, text, answer, "
+            "answer_kind, source, domain, solution), thinking, answer, teacher and is_correct; "
+            "correct or remove the row."
+        ) from None
+    for name, value in (
+        ("question.text", trace.question.text),
+        ("thinking", trace.thinking),
+        ("answer", trace.answer),
+    ):
+        if not value.strip():
+            raise ValueError(f"{where}: {name} is empty. Correct or remove the row.")
+    return trace

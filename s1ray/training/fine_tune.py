@@ -1,0 +1,171 @@
+"""One fine-tune from traces to an exported model, on any number of ranks, resumable at any instant.
+
+It joins the rooms of this package: examples, state, loop, saver, export. It does not know Ray or
+who started the ranks; whoever calls it says what to do with a step's metrics and when to stop.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from s1ray.chat_format import DELIMITERS
+from s1ray.config.checkpoint import CheckpointConfig
+from s1ray.config.model import ModelConfig
+from s1ray.config.training import ShardingConfig, TrainingConfig
+from s1ray.model_source.model_directory import load_tokenizer
+from s1ray.records import CheckpointRef, ReasoningTrace, StepMetrics
+from s1ray.training.batching import count_steps
+from s1ray.training.checkpoint_search import choose_checkpoint
+from s1ray.training.examples import TokenizedSet, tokenize_traces
+from s1ray.training.export import export_adapter, export_model
+from s1ray.training.loop import TrainState, start_state, train
+from s1ray.training.peers import join_peers
+from s1ray.training.restoration import load_checkpoint
+from s1ray.training.saver import CheckpointSaver
+from s1ray.training.sharding import join_ranks
+
+CHECKPOINTS = "checkpoints"
+EXPORT = "export"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FineTuneJob:
+    """What is trained, how, and where it lies."""
+
+    model: ModelConfig
+    model_path: Path
+    training: TrainingConfig
+    sharding: ShardingConfig
+    checkpoint: CheckpointConfig
+    run_path: Path
+    """Takes ``checkpoints/`` and ``export/``."""
+    identity: Mapping[str, str]
+    """What must be equal in a run that goes on from these checkpoints."""
+    resume_from: Path | None
+    """Where the run begins while it has no checkpoint of its own; None for the base model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FineTuneStart:
+    """Where a fine-tune begins, known on every rank before its first step."""
+
+    checkpoint: CheckpointRef | None
+    passed_over: tuple[str, ...]
+    """Damaged checkpoints that were newer, with what is wrong."""
+    num_steps: int
+    """Of the whole run."""
+    examples: TokenizedSet
+
+
+def tokenize_for(job: FineTuneJob, traces: Sequence[ReasoningTrace]) -> TokenizedSet:
+    """Return the job's examples; see ``tokenize_traces``."""
+    return tokenize_traces(
+        traces,
+        load_tokenizer(job.model_path),
+        delimiters=DELIMITERS[job.model.delimiters],
+        system_prompt=job.model.system_prompt,
+        max_seq_len=job.training.max_seq_len,
+        overflow=job.training.overflow,
+    )
+
+
+def fine_tune(
+    job: FineTuneJob,
+    traces: Sequence[ReasoningTrace],
+    *,
+    on_start: Callable[[FineTuneStart], None],
+    on_step: Callable[[StepMetrics], None],
+    should_stop: Callable[[], bool],
+) -> bool:
+    """Train to the end and export, or to where it is asked to stop; a collective call.
+
+    Args:
+        job: The same on every rank.
+        traces: The same on every rank.
+        on_start: Called once on every rank, when the start is known.
+        on_step: Called on every rank after every step.
+        should_stop: Asked on every rank after every step; one yes saves and ends the run on all.
+
+    Returns:
+        Whether the run is finished and exported; otherwise a checkpoint of its last step exists.
+
+    Raises:
+        ValueError: The checkpoint belongs to another run, or the samples do not fit.
+        FloatingPointError: See ``train``.
+    """
+    ranks = join_ranks(job.sharding)
+    peers = join_peers(timeout_seconds=job.checkpoint.commit_timeout_seconds)
+    examples = tokenize_for(job, traces)
+    state = start_state(job.model_path, training=job.training, sharding=job.sharding, ranks=ranks)
+    search = peers.decide(
+        lambda: choose_checkpoint(
+            job.run_path / CHECKPOINTS,
+            resume="auto",
+            num_threads=job.checkpoint.verify_threads,
+        )
+    )
+    origin = Path(search.newest.path) if search.newest else job.resume_from
+    if origin is not None:
+        load_checkpoint(
+            state,
+            origin,
+            identity=job.identity,
+            allow_drift=job.checkpoint.allow_drift,
+            peers=peers,
+        )
+    num_steps = count_steps(
+        len(examples.examples),
+        global_batch_size=job.training.global_batch_size,
+        num_epochs=job.training.num_epochs,
+    )
+    on_start(
+        FineTuneStart(
+            checkpoint=search.newest,
+            passed_over=tuple(f"{item.path}: {item.reason}" for item in search.passed_over),
+            num_steps=num_steps,
+            examples=examples,
+        )
+    )
+    saver = CheckpointSaver(
+        job.run_path / CHECKPOINTS, config=job.checkpoint, identity=job.identity
+    )
+    try:
+        for metrics in train(
+            state,
+            examples=examples.examples,
+            training=job.training,
+            sharding=job.sharding,
+            ranks=ranks,
+        ):
+            on_step(metrics)
+            is_last = metrics.step == num_steps
+            outcome = saver.after_step(state, is_last=is_last, is_stopping=should_stop())
+            if outcome.is_stopping and not is_last:
+                return False
+    finally:
+        saver.close()
+    _export(job, state)
+    return True
+
+
+def _export(job: FineTuneJob, state: TrainState) -> None:
+    peers = join_peers(timeout_seconds=job.checkpoint.commit_timeout_seconds)
+    export, target = job.checkpoint.export, job.run_path / EXPORT
+    if job.training.lora is not None and not export.merge_adapter:
+        export_adapter(
+            state.model,
+            target,
+            source=job.model_path,
+            base_model=str(job.model_path),
+            base_revision=job.model.revision,
+            peers=peers,
+        )
+        return
+    export_model(
+        state.model,
+        target,
+        source=job.model_path,
+        dtype=export.dtype,
+        shard_gib=export.shard_gib,
+        peers=peers,
+    )
