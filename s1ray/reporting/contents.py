@@ -11,6 +11,7 @@ from typing import Any
 
 from s1ray.config.report import ReportConfig
 from s1ray.reporting.datacard import DataCard, read_data_card, read_funnel
+from s1ray.reporting.headlines import Headline, build_headlines
 from s1ray.reporting.read import (
     Experiment,
     Results,
@@ -30,6 +31,7 @@ class Contents:
     """What was read for one page."""
 
     experiments: tuple[Experiment, ...]
+    headlines: tuple[Headline, ...]
     results: Results
     """Of all experiments."""
     curves: tuple[tuple[TrainingStep, ...], ...]
@@ -57,10 +59,7 @@ def read_contents(run_dirs: Sequence[Path], *, config: ReportConfig) -> Contents
         experiment.head.path: f" ({experiment.head.name})" if len(experiments) > 1 else ""
         for experiment in experiments
     }
-    named = [
-        name_series(read_results(experiment), names[experiment.head.path])
-        for experiment in experiments
-    ]
+    results = [(experiment.head, read_results(experiment)) for experiment in experiments]
     runs = [run for experiment in experiments for run in experiment.runs]
     samples = read_samples(
         [
@@ -83,7 +82,12 @@ def read_contents(run_dirs: Sequence[Path], *, config: ReportConfig) -> Contents
     curves = (read_training(run) for run in runs if run.stage == "train")
     return Contents(
         experiments=experiments,
-        results=join_results(named),
+        headlines=tuple(
+            headline
+            for head, result in results
+            for headline in build_headlines(result.points, experiment=head.name)
+        ),
+        results=join_results(name_series(result, names[head.path]) for head, result in results),
         curves=tuple(curve for curve in curves if curve),
         samples=samples,
         cards=tuple(card for card in cards if card),

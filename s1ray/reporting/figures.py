@@ -20,6 +20,11 @@ from s1ray.reporting.formats import TIMES
 from s1ray.reporting.read import BudgetPoint, TrainingStep
 from s1ray.reporting.tables import order_models, order_points
 
+MAX_LABELLED_MODELS = 2
+"""Beyond these, the numbers of Waits would overprint; the tables hold them."""
+CHARACTERS_PER_INCH = 12
+"""Of the legend; errs on the wide side."""
+
 
 def plot_scaling(
     points: Sequence[BudgetPoint],
@@ -61,7 +66,10 @@ def plot_scaling(
         for panel, benchmark in zip(panels, benchmarks, strict=False):
             here = [point for point in drawn if point.benchmark == benchmark]
             for model in models:
-                _draw_model(panel, [p for p in here if p.model == model], colours[model])
+                of_model = [point for point in here if point.model == model]
+                _draw_model(panel, of_model, colours[model])
+                if len(models) <= MAX_LABELLED_MODELS:
+                    _label_waits(panel, of_model, colours[model])
             _dress_panel(panel, here, max_ticks=max_ticks)
             panel.set_title(benchmark if len(benchmarks) > 1 else "")
         for panel in panels[len(benchmarks) :]:
@@ -101,24 +109,25 @@ def _draw_model(panel: Axes, points: Sequence[BudgetPoint], colour: str) -> None
                 **bars,
                 **look,
             )
-    for place, label in _label_waits(waits):
-        panel.annotate(
-            label, place, (0, 9), textcoords="offset points", ha="center", color=colour, size=7.5
-        )
 
 
-def _label_waits(waits: Sequence[BudgetPoint]) -> list[tuple[tuple[float, float], str]]:
-    """Return one label for each place, so that Waits that changed nothing do not overprint."""
+def _label_waits(panel: Axes, points: Sequence[BudgetPoint], colour: str) -> None:
+    """Write the number of Waits once at each place; Waits that changed nothing share a label."""
     places: dict[tuple[int, int], list[BudgetPoint]] = {}
-    for point in waits:
+    for point in (point for point in points if point.num_waits):
         size = round(4 * math.log2(1 + (point.thinking_tokens or 0)))
         places.setdefault((size, round(20 * (point.accuracy or 0))), []).append(point)
-    labels = []
-    for points in places.values():
-        top = max(points, key=lambda point: (point.accuracy or 0) + (point.stderr or 0))
-        place = (top.thinking_tokens or 0, 100 * ((top.accuracy or 0) + (top.stderr or 0)))
-        labels.append((place, TIMES + ", ".join(str(point.num_waits) for point in points)))
-    return labels
+    for near in places.values():
+        top = max(near, key=lambda point: (point.accuracy or 0) + (point.stderr or 0))
+        panel.annotate(
+            TIMES + ", ".join(str(point.num_waits) for point in near),
+            (top.thinking_tokens or 0, 100 * ((top.accuracy or 0) + (top.stderr or 0))),
+            (0, 4),
+            textcoords="offset points",
+            ha="center",
+            color=colour,
+            size=7.5,
+        )
 
 
 def _dress_panel(
@@ -167,7 +176,8 @@ def _add_legend(
         hollow, edge = PALETTE["paper"], PALETTE["muted"]
         lines.append(Line2D([], [], color=edge, marker="D", ls="", markerfacecolor=hollow))
         labels.append("with Waits")
-    figure.legend(lines, labels, loc="outside upper left", ncols=min(len(lines), 4))
+    room = int(figure.get_figwidth() * CHARACTERS_PER_INCH / (max(map(len, labels)) + 5))
+    figure.legend(lines, labels, loc="outside upper left", ncols=max(1, min(len(lines), room)))
 
 
 def plot_training(
@@ -181,8 +191,7 @@ def plot_training(
 
     Args:
         steps: In order.
-        smoothing_steps: Window of the running mean; drawn where the run is longer than twice
-            the window.
+        smoothing_steps: Window of the running mean; a shorter run is drawn as it is.
         width_inches: Of the figure.
         height_inches: Of the figure.
 
@@ -200,10 +209,11 @@ def plot_training(
         panels = figure.subplots(
             len(heights), 1, sharex=True, squeeze=False, height_ratios=heights
         ).flatten()
-        colour, is_long = PALETTE[SERIES[1]], len(steps) > 2 * smoothing_steps
-        panels[0].plot(numbers, losses, color=colour, lw=0.8, alpha=0.4 if is_long else 1)
+        colour, is_long = PALETTE[SERIES[1]], is_smoothed(steps, smoothing_steps)
         if is_long:
-            panels[0].plot(numbers, average(losses, window=smoothing_steps), color=colour)
+            panels[0].plot(numbers, losses, color=colour, lw=0.8, alpha=0.4)
+            losses = average(losses, window=smoothing_steps)
+        panels[0].plot(numbers, losses, color=colour)
         panels[0].set_ylim(0, None)
         panels[0].set_ylabel("loss (nats per token)")
         if rates:
@@ -214,6 +224,11 @@ def plot_training(
         panels[-1].set_xlabel("optimizer step")
         panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     return figure
+
+
+def is_smoothed(steps: Sequence[TrainingStep], smoothing_steps: int) -> bool:
+    """Return whether a run is long enough for a running mean over so many steps."""
+    return len(steps) > 2 * smoothing_steps
 
 
 def average(values: Sequence[float], *, window: int) -> list[float]:

@@ -6,7 +6,7 @@ is a difference with its standard error.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from s1ray.reporting.formats import (
     PLUS_MINUS,
@@ -16,7 +16,7 @@ from s1ray.reporting.formats import (
     format_percent_error,
 )
 from s1ray.reporting.read import BudgetPoint
-from s1ray.reporting.tables import order_models, order_points
+from s1ray.reporting.tables import Column, Table, order_models, order_points
 
 BASE = "base"
 
@@ -25,6 +25,7 @@ BASE = "base"
 class Headline:
     """One number and what it says."""
 
+    experiment: str
     benchmark: str
     value: str
     """The difference in percentage points, signed."""
@@ -35,8 +36,13 @@ class Headline:
     """The two accuracies behind it."""
 
 
-def build_headlines(points: Sequence[BudgetPoint]) -> tuple[Headline, ...]:
-    """Return the differences that matter, benchmark by benchmark; none where nothing is scored."""
+def build_headlines(points: Sequence[BudgetPoint], *, experiment: str) -> tuple[Headline, ...]:
+    """Return the differences that matter, benchmark by benchmark; none where nothing is scored.
+
+    Args:
+        points: Of one experiment.
+        experiment: Its name.
+    """
     scored = [point for point in order_points(points) if point.accuracy is not None]
     headlines: list[Headline] = []
     for benchmark in dict.fromkeys(point.benchmark for point in scored):
@@ -46,7 +52,34 @@ def build_headlines(points: Sequence[BudgetPoint]) -> tuple[Headline, ...]:
                 headlines += _compare_models(of_benchmark, model)
                 headlines += _compare_budgets(of_benchmark, model)
                 headlines += _compare_waits(of_benchmark, model)
-    return tuple(headlines)
+    return tuple(replace(headline, experiment=experiment) for headline in headlines)
+
+
+def build_headlines_table(headlines: Sequence[Headline]) -> Table:
+    """Return many headlines as a table, a group for each benchmark of each experiment."""
+    keys = dict.fromkeys((headline.experiment, headline.benchmark) for headline in headlines)
+    groups = tuple(
+        tuple(
+            (
+                f"{headline.value} {headline.error}".strip(),
+                headline.statement,
+                headline.detail,
+                headline.benchmark,
+                headline.experiment,
+            )
+            for headline in headlines
+            if (headline.experiment, headline.benchmark) == key
+        )
+        for key in keys
+    )
+    columns = (
+        Column(title="points", is_number=False),
+        Column(title="difference", is_number=False),
+        Column(title="accuracies", is_number=False),
+        Column(title="benchmark", is_number=False),
+        Column(title="experiment", is_number=False),
+    )
+    return Table(title="Differences", columns=columns, groups=groups, note="")
 
 
 def select_budgets(points: Sequence[BudgetPoint], model: str) -> tuple[BudgetPoint, ...]:
@@ -109,6 +142,7 @@ def _subtract(point: BudgetPoint, other: BudgetPoint, statement: str) -> Headlin
     if point.stderr is not None and other.stderr is not None:
         error = f"{PLUS_MINUS} {format_percent(math.hypot(point.stderr, other.stderr))}"
     return Headline(
+        experiment="",
         benchmark=point.benchmark,
         value=format_difference(point.accuracy - other.accuracy),
         error=error,

@@ -15,7 +15,7 @@ from s1ray.config.report import ReportConfig
 from s1ray.records import Verdict
 from s1ray.reporting.artwork import DARK_PALETTE, PALETTE, Drawing, make_drawing, write_csv
 from s1ray.reporting.contents import Contents, read_contents
-from s1ray.reporting.figures import is_drawable, plot_scaling, plot_training
+from s1ray.reporting.figures import is_drawable, is_smoothed, plot_scaling, plot_training
 from s1ray.reporting.formats import (
     format_count,
     format_number,
@@ -23,7 +23,7 @@ from s1ray.reporting.formats import (
     format_seconds,
     format_time,
 )
-from s1ray.reporting.headlines import build_headlines
+from s1ray.reporting.headlines import build_headlines_table
 from s1ray.reporting.packing import PackedSamples, pack_samples
 from s1ray.reporting.read import BudgetPoint, Comparator, Run
 from s1ray.reporting.tables import (
@@ -38,6 +38,8 @@ from s1ray.reporting.tables import (
 )
 
 TEMPLATES = Path(__file__).parent
+MAX_HEADLINES = 3
+"""What still reads as headlines; more are a table."""
 SECTIONS = (
     ("results", "Results"),
     ("budgets", "Budgets"),
@@ -156,9 +158,11 @@ def draw_training(contents: Contents, *, config: ReportConfig) -> tuple[Drawing,
                 wide=wide,
                 narrow=narrow,
                 name="training" if number == 1 else f"training-{number}",
-                caption=(
-                    "Training loss by optimizer step, and the learning rate. Thin: each step; "
-                    f"bold: mean of {config.smoothing_steps} steps around it."
+                caption="Training loss by optimizer step, and the learning rate."
+                + (
+                    f" Thin: each step; bold: mean of {config.smoothing_steps} steps around it."
+                    if is_smoothed(curve, config.smoothing_steps)
+                    else ""
                 ),
                 description=(
                     f"Loss {format_number(first.loss_nats, digits=3)} nats per token at step "
@@ -217,8 +221,10 @@ def render_page(
         style=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
         script=script,
         script_hash=f"sha256-{digest}",
-        headlines=build_headlines(points),
-        has_many_benchmarks=len(benchmarks) > 1,
+        headlines=contents.headlines,
+        headlines_table=build_headlines_table(contents.headlines)
+        if len(contents.headlines) > MAX_HEADLINES
+        else None,
         scaling_figure=scaling,
         training_figures=training,
         budgets=[build_budgets_table(points, benchmark=name) for name in benchmarks],

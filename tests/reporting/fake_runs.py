@@ -41,7 +41,7 @@ POLICIES = (
 
 def load_report_config(**changes: Any) -> ReportConfig:
     """Return the report's configuration as it stands in conf/, with changes."""
-    content = yaml.safe_load((CONF / "report.yaml").read_text(encoding="utf-8"))
+    content = yaml.safe_load((CONF / "report" / "page.yaml").read_text(encoding="utf-8"))
     return ReportConfig.model_validate(content | changes)
 
 

@@ -170,7 +170,7 @@ def test_headlines_are_differences_with_their_standard_errors() -> None:
         replace(WAITED, accuracy=0.78),
     ]
 
-    over_base, budgets, waits = build_headlines(points)
+    over_base, budgets, waits = build_headlines(points, experiment="demo")
 
     # sqrt(0.05^2 + 0.05^2) = 0.0707
     assert (over_base.value, over_base.error) == ("+70.0", "\u00b1 7.1")
@@ -181,14 +181,14 @@ def test_headlines_are_differences_with_their_standard_errors() -> None:
 
 
 def test_headlines_without_scores_are_none() -> None:
-    assert build_headlines([replace(POINT, accuracy=None), POINT]) == ()
+    assert build_headlines([replace(POINT, accuracy=None), POINT], experiment="demo") == ()
 
 
 def test_headline_without_standard_errors_claims_none() -> None:
     points = [replace(scored("cap_0", model="x", accuracy=0.0), stderr=None)]
     points.append(scored("cap_8", model="x", accuracy=1.0))
 
-    (headline,) = build_headlines(points)
+    (headline,) = build_headlines(points, experiment="demo")
 
     assert (headline.value, headline.error) == ("+100.0", "")
 
