@@ -55,36 +55,39 @@ def read_data_card(path: Path, *, num_bins: int, max_groups: int) -> DataCard | 
         ValueError: The file is not JSONL, or a row lacks a key.
     """
     lengths: list[int] = []
-    domains: Counter[str] = Counter()
-    sources: Counter[str] = Counter()
-    teachers: Counter[str] = Counter()
+    counts: dict[str, Counter[str]] = {name: Counter() for name in ("domain", "source", "teacher")}
     grades: Counter[bool | None] = Counter()
     for row in read_lines(path):
         try:
             lengths.append(len(row["thinking"].split()))
-            domains[row["question"]["domain"] or "not named"] += 1
-            sources[row["question"]["source"]] += 1
-            teachers[row["teacher"]] += 1
+            counts["domain"][row["question"]["domain"] or "not named"] += 1
+            counts["source"][row["question"]["source"]] += 1
+            counts["teacher"][row["teacher"]] += 1
             grades[row["is_correct"]] += 1
         except KeyError as error:
             raise ValueError(f"a row of {path} lacks {error}. Curate again.") from error
     if not lengths:
         return None
-    graded = grades[True] + grades[False]
-    correct = f"{format_percent(grades[True] / graded)} % of {format_count(graded)} graded"
     facts = (
         ("Selected traces", format_count(len(lengths))),
-        ("Teacher", ", ".join(sorted(teachers))),
-        ("Teacher's answer correct", correct if graded else ABSENT),
+        ("Teacher", ", ".join(sorted(counts["teacher"]))),
+        ("Teacher's answer correct", _describe_grades(grades)),
         ("Words of thinking, median", format_count(sorted(lengths)[len(lengths) // 2])),
         ("Words of thinking, longest", format_count(max(lengths))),
     )
     histograms = (
         Histogram(title="Words of thinking", bins=bin_lengths(lengths, num_bins=num_bins)),
-        Histogram(title="Domains", bins=_rank(domains, max_groups)),
-        Histogram(title="Sources", bins=_rank(sources, max_groups)),
+        Histogram(title="Domains", bins=_rank(counts["domain"], max_groups)),
+        Histogram(title="Sources", bins=_rank(counts["source"], max_groups)),
     )
     return DataCard(facts=facts, histograms=histograms)
+
+
+def _describe_grades(grades: Counter[bool | None]) -> str:
+    graded = grades[True] + grades[False]
+    if not graded:
+        return ABSENT
+    return f"{format_percent(grades[True] / graded)} % of {format_count(graded)} graded"
 
 
 def bin_lengths(lengths: Sequence[int], *, num_bins: int) -> tuple[Bin, ...]:

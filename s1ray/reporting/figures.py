@@ -49,12 +49,7 @@ def plot_scaling(
     Raises:
         ValueError: No point has both an accuracy and thinking tokens.
     """
-    drawn = [point for point in order_points(points) if is_drawable(point)]
-    if not drawn:
-        raise ValueError(
-            f"none of {len(points)} points has an accuracy and thinking tokens. Grade the samples "
-            "first, or leave the figure out."
-        )
+    drawn = _select_drawable(points)
     benchmarks = list(dict.fromkeys(point.benchmark for point in drawn))
     models = order_models(drawn)
     colours = assign_colours(models)
@@ -67,9 +62,8 @@ def plot_scaling(
             here = [point for point in drawn if point.benchmark == benchmark]
             for model in models:
                 of_model = [point for point in here if point.model == model]
-                _draw_model(panel, of_model, colours[model])
-                if len(models) <= MAX_LABELLED_MODELS:
-                    _label_waits(panel, of_model, colours[model])
+                has_labels = len(models) <= MAX_LABELLED_MODELS
+                _draw_model(panel, of_model, colour=colours[model], has_labels=has_labels)
             _dress_panel(panel, here, max_ticks=max_ticks)
             panel.set_title(benchmark if len(benchmarks) > 1 else "")
         for panel in panels[len(benchmarks) :]:
@@ -91,7 +85,19 @@ def assign_colours(models: Sequence[str]) -> dict[str, str]:
     }
 
 
-def _draw_model(panel: Axes, points: Sequence[BudgetPoint], colour: str) -> None:
+def _select_drawable(points: Sequence[BudgetPoint]) -> list[BudgetPoint]:
+    drawn = [point for point in order_points(points) if is_drawable(point)]
+    if not drawn:
+        raise ValueError(
+            f"none of {len(points)} points has an accuracy and thinking tokens. Grade the samples "
+            "first, or leave the figure out."
+        )
+    return drawn
+
+
+def _draw_model(
+    panel: Axes, points: Sequence[BudgetPoint], *, colour: str, has_labels: bool
+) -> None:
     budgets = sorted(
         (point for point in points if not point.num_waits),
         key=lambda point: point.thinking_tokens or 0,
@@ -109,12 +115,14 @@ def _draw_model(panel: Axes, points: Sequence[BudgetPoint], colour: str) -> None
                 **bars,
                 **look,
             )
+    if has_labels:
+        _label_waits(panel, waits, colour)
 
 
-def _label_waits(panel: Axes, points: Sequence[BudgetPoint], colour: str) -> None:
+def _label_waits(panel: Axes, waits: Sequence[BudgetPoint], colour: str) -> None:
     """Write the number of Waits once at each place; Waits that changed nothing share a label."""
     places: dict[tuple[int, int], list[BudgetPoint]] = {}
-    for point in (point for point in points if point.num_waits):
+    for point in waits:
         size = round(4 * math.log2(1 + (point.thinking_tokens or 0)))
         places.setdefault((size, round(20 * (point.accuracy or 0))), []).append(point)
     for near in places.values():
@@ -206,9 +214,8 @@ def plot_training(
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width_inches, height_inches))
         heights = [3, 1] if rates else [1]
-        panels = figure.subplots(
-            len(heights), 1, sharex=True, squeeze=False, height_ratios=heights
-        ).flatten()
+        grid = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)
+        panels = grid.flatten()
         colour, is_long = PALETTE[SERIES[1]], is_smoothed(steps, smoothing_steps)
         if is_long:
             panels[0].plot(numbers, losses, color=colour, lw=0.8, alpha=0.4)
@@ -217,13 +224,17 @@ def plot_training(
         panels[0].set_ylim(0, None)
         panels[0].set_ylabel("loss (nats per token)")
         if rates:
-            panels[1].plot(*zip(*rates, strict=True), color=PALETTE["muted"], lw=1)
-            panels[1].set_ylim(0, None)
-            panels[1].set_ylabel("learning rate")
-            panels[1].yaxis.set_major_locator(MaxNLocator(nbins=2))
+            _draw_rates(panels[1], rates)
         panels[-1].set_xlabel("optimizer step")
         panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     return figure
+
+
+def _draw_rates(panel: Axes, rates: Sequence[tuple[int, float]]) -> None:
+    panel.plot(*zip(*rates, strict=True), color=PALETTE["muted"], lw=1)
+    panel.set_ylim(0, None)
+    panel.set_ylabel("learning rate")
+    panel.yaxis.set_major_locator(MaxNLocator(nbins=2))
 
 
 def is_smoothed(steps: Sequence[TrainingStep], smoothing_steps: int) -> bool:

@@ -6,7 +6,7 @@ It draws, renders and writes what ``contents`` read. It knows no job, no tracker
 import base64
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -14,19 +14,23 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from s1ray.config.report import ReportConfig
 from s1ray.records import Verdict
 from s1ray.reporting.artwork import DARK_PALETTE, PALETTE, Drawing, make_drawing, write_csv
-from s1ray.reporting.contents import Contents, read_contents
+from s1ray.reporting.contents import (
+    Contents,
+    describe_samples,
+    list_facts,
+    list_problems,
+    read_contents,
+)
 from s1ray.reporting.figures import is_drawable, is_smoothed, plot_scaling, plot_training
 from s1ray.reporting.formats import (
-    format_count,
     format_number,
     format_percent,
-    format_seconds,
-    format_time,
 )
 from s1ray.reporting.headlines import build_headlines_table
 from s1ray.reporting.packing import PackedSamples, pack_samples
-from s1ray.reporting.read import BudgetPoint, Comparator, Run
+from s1ray.reporting.read import BudgetPoint, Comparator
 from s1ray.reporting.tables import (
+    Table,
     build_budgets_table,
     build_comparators_table,
     build_cost_table,
@@ -50,6 +54,20 @@ SECTIONS = (
     ("reproduce", "How to reproduce"),
     ("configuration", "Configuration"),
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageTables:
+    """The tables of the page; None where there is nothing to show."""
+
+    headlines: Table | None
+    """None where the headlines are few enough to read as such."""
+    budgets: tuple[Table, ...]
+    scaling: Table | None
+    waits: Table | None
+    comparators: Table | None
+    time: Table | None
+    cost: Table | None
 
 
 def build_report(
@@ -208,12 +226,8 @@ def render_page(
     )
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-    points = contents.results.points
-    benchmarks = sorted({point.benchmark for point in points})
     return environment.get_template("report.html.j2").render(
-        title=contents.experiments[0].head.name
-        if len(contents.experiments) == 1
-        else f"{len(contents.experiments)} experiments",
+        contents=contents,
         facts=list_facts(contents),
         problems=list_problems(contents),
         sections=SECTIONS,
@@ -221,74 +235,28 @@ def render_page(
         style=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
         script=script,
         script_hash=f"sha256-{digest}",
-        headlines=contents.headlines,
-        headlines_table=build_headlines_table(contents.headlines)
-        if len(contents.headlines) > MAX_HEADLINES
-        else None,
         scaling_figure=scaling,
         training_figures=training,
-        budgets=[build_budgets_table(points, benchmark=name) for name in benchmarks],
-        scaling=build_scaling_table(contents.results.scaling) if contents.results.scaling else None,
-        waits=build_waits_table(contents.results.waits),
-        comparators=build_comparators_table(points, comparators),
+        tables=build_tables(contents, comparators=comparators),
         has_published=bool(comparators),
-        cards=contents.cards,
-        funnels=contents.funnels,
         samples=pack_contents(contents, config=config),
         samples_note=describe_samples(contents),
         num_first=config.first_samples,
         num_more=config.more_samples,
+    )
+
+
+def build_tables(contents: Contents, *, comparators: Sequence[Comparator]) -> PageTables:
+    """Return the tables of the page; None where there is nothing to show."""
+    results = contents.results
+    benchmarks = sorted({point.benchmark for point in results.points})
+    is_many = len(contents.headlines) > MAX_HEADLINES
+    return PageTables(
+        headlines=build_headlines_table(contents.headlines) if is_many else None,
+        budgets=tuple(build_budgets_table(results.points, benchmark=name) for name in benchmarks),
+        scaling=build_scaling_table(results.scaling) if results.scaling else None,
+        waits=build_waits_table(results.waits),
+        comparators=build_comparators_table(results.points, comparators),
         time=build_time_table(contents.experiments),
-        cost=build_cost_table(contents.results.cost),
-        runs=contents.runs,
+        cost=build_cost_table(results.cost),
     )
-
-
-def list_facts(contents: Contents) -> list[tuple[str, str]]:
-    """Return what the page's head says of the runs."""
-    heads = [experiment.head for experiment in contents.experiments]
-    if len(heads) > 1:
-        return [(head.name, head.command or head.stage) for head in heads]
-    head = heads[0]
-    total = sum(head.seconds.values())
-    code = f"{head.git_sha[:12]}{', with uncommitted changes' if head.is_dirty else ''}"
-    facts = (
-        ("Command", head.command),
-        ("Started", format_time(head.started)),
-        ("Time", format_seconds(total) if total else ""),
-        ("Code", code if head.git_sha else ""),
-        ("Machine", describe_machine(head)),
-        ("Versions", ", ".join(f"{name} {text}" for name, text in head.versions.items())),
-        ("Resumed from", head.resumed_from),
-        ("Directory", str(head.path)),
-    )
-    return [(term, text) for term, text in facts if text]
-
-
-def describe_machine(run: Run) -> str:
-    """Return the machine that a run was started on."""
-    units = {"cores": "{} cores", "memory_gib": "{} GiB memory"}
-    return ", ".join(
-        units.get(name, "{}").format(value) for name, value in run.machine.items() if value
-    )
-
-
-def list_problems(contents: Contents) -> list[str]:
-    """Return what a reader must know is missing."""
-    return [
-        f"The step {step} of {experiment.head.name} has no run directory; the page lacks it."
-        for experiment in contents.experiments
-        for step in experiment.missing
-    ]
-
-
-def describe_samples(contents: Contents) -> str:
-    """Return how many sample answers the page holds, and how they are ordered."""
-    held, every = len(contents.samples.views), contents.samples.num_rows
-    count = f"{format_count(held)} graded answers"
-    if held < every:
-        count = (
-            f"{count} of {format_count(every)}, those to the first questions of each benchmark; "
-            "the rest stand in samples.jsonl"
-        )
-    return f"{count}. In front stand answers to one question at budgets spread evenly."

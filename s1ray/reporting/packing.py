@@ -6,7 +6,7 @@ It knows how the page's script reads them. It knows no layout, and no sample is 
 import base64
 import gzip
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,47 +52,53 @@ def pack_samples(
             spread evenly, whatever their verdicts.
         rows_per_piece: Samples that are opened together.
     """
-    known = {
-        "benchmarks": _distinct((), views, lambda view: view.benchmark),
-        "models": _distinct(models, views, lambda view: view.model),
-        "policies": _distinct(policies, views, lambda view: view.policy),
-        "verdicts": _distinct(verdicts, views, lambda view: view.verdict),
+    names = {
+        "benchmarks": _distinct((), [view.benchmark for view in views]),
+        "models": _distinct(models, [view.model for view in views]),
+        "policies": _distinct(policies, [view.policy for view in views]),
+        "verdicts": _distinct(verdicts, [view.verdict for view in views]),
         "items": sorted({view.item for view in views}),
     }
-    ranks = {name: {value: rank for rank, value in enumerate(known[name])} for name in known}
-
-    def rank_row(view: SampleView) -> tuple[int, ...]:
-        return (
-            ranks["benchmarks"][view.benchmark],
-            ranks["items"][view.item],
-            view.sample,
-            ranks["models"][view.model],
-            ranks["policies"][view.policy],
-            ranks["verdicts"][view.verdict],
-        )
-
-    ordered = sorted(views, key=rank_row)
-    rows = [rank_row(view) for view in ordered]
-    preferred = _prefer(known["models"])
+    ranked = sorted(_rank_rows(views, names), key=lambda pair: pair[0])
+    rows = [row for row, _ in ranked]
+    preferred = _prefer(names["models"])
     index = {
-        **known,
+        **names,
         "preferred": preferred,
         "rows": rows,
         "first": _pick_first(rows, model=preferred, number=num_first),
         "rowsPerPiece": rows_per_piece,
     }
-    starts = range(0, len(ordered), rows_per_piece)
-    pieces = [ordered[at : at + rows_per_piece] for at in starts]
+    starts = range(0, len(ranked), rows_per_piece)
+    pieces = [[view for _, view in ranked[at : at + rows_per_piece]] for at in starts]
     return PackedSamples(
         index=encode_for_script(index), pieces=tuple(_compress(piece) for piece in pieces)
     )
 
 
-def _distinct(
-    leading: Sequence[str], views: Sequence[SampleView], name: Callable[[SampleView], str]
-) -> list[str]:
-    present = dict.fromkeys(name(view) for view in views)
-    return [value for value in dict.fromkeys((*leading, *present)) if value in present]
+def _distinct(leading: Sequence[str], present: Sequence[str]) -> list[str]:
+    """Return the values that occur, known ones first and in their order."""
+    occurring = dict.fromkeys(present)
+    return [value for value in dict.fromkeys((*leading, *occurring)) if value in occurring]
+
+
+def _rank_rows(
+    views: Sequence[SampleView], names: Mapping[str, Sequence[str]]
+) -> Iterator[tuple[tuple[int, ...], SampleView]]:
+    """Yield each sample behind its row: what can be filtered, as places in the lists of names."""
+    ranks = {name: {value: at for at, value in enumerate(names[name])} for name in names}
+    for view in views:
+        yield (
+            (
+                ranks["benchmarks"][view.benchmark],
+                ranks["items"][view.item],
+                view.sample,
+                ranks["models"][view.model],
+                ranks["policies"][view.policy],
+                ranks["verdicts"][view.verdict],
+            ),
+            view,
+        )
 
 
 def _prefer(models: Sequence[str]) -> int:
