@@ -1,0 +1,84 @@
+"""Every experiment composes and parses; what does not belong is refused with its dotted path."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from s1ray.config.recipe import Recipe
+from s1ray.orchestration.launch import CONF, parse_config
+
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+
+
+def _compose(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("recipe", overrides=list(overrides))
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_composes_and_parses(experiment: str) -> None:
+    recipe = parse_config(_compose(f"experiment={experiment}"), Recipe)
+
+    assert recipe.name == experiment
+
+
+def test_experiments_are_there() -> None:
+    assert {"demo", "tiny", "s1_32b"} <= set(EXPERIMENTS)
+
+
+@pytest.mark.parametrize(
+    ("override", "path"),
+    [
+        ("+typo=1", "typo"),
+        ("+training.optimizer.lr=1", "training.optimizer.lr"),
+        ("training.optimizer.learning_rate=fast", "training.optimizer.learning_rate"),
+        ("training.num_epochs=0", "training.num_epochs"),
+        ("~budget.num_waits", "budget.num_waits"),
+    ],
+)
+def test_wrong_value_or_key_is_refused_with_its_dotted_path(override: str, path: str) -> None:
+    with pytest.raises(ValueError, match=f"^{path}="):
+        parse_config(_compose("experiment=tiny", override), Recipe)
+
+
+def test_experiment_changes_stand_above_the_groups() -> None:
+    recipe = parse_config(_compose("experiment=demo"), Recipe)
+
+    assert recipe.selection.kind == "diverse"
+    assert recipe.model.context_tokens == 512
+
+
+def _group_choices() -> list[str]:
+    groups = sorted(path for path in CONF.iterdir() if path.is_dir() and path.name != "experiment")
+    return [f"{g.name}={choice.stem}" for g in groups for choice in sorted(g.glob("*.yaml"))]
+
+
+UNRELATED = {"running_sums", "cluster", "planning", "kuberay"}
+
+
+@pytest.mark.parametrize("choice", _group_choices())
+def test_every_group_choice_composes(choice: str) -> None:
+    group, name = choice.split("=")
+    if group in UNRELATED:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            assert compose(overrides=[f"+{group}={name}"])
+        return
+    override = f"{group}=[{name}]" if group == "benchmark" else choice
+
+    assert _compose("experiment=tiny", override)
+
+
+def test_no_yaml_names_a_class_or_interpolates_the_environment() -> None:
+    for path in CONF.rglob("*.yaml"):
+        text = path.read_text(encoding="utf-8")
+        assert "_target_" not in text, path
+        assert "oc.env" not in text, path
+
+
+def test_conf_holds_no_file_outside_a_group_but_the_primaries() -> None:
+    primaries = {path.stem for path in CONF.glob("*.yaml")}
+
+    assert {"recipe", "report"} <= primaries
+    assert all(Path(CONF / f"{name}.yaml").read_text().startswith("#") for name in primaries)
