@@ -10,10 +10,11 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+PROBE_BYTES = 1 << 20
 
 
 def is_disk_full(error: BaseException) -> bool:
@@ -23,6 +24,23 @@ def is_disk_full(error: BaseException) -> bool:
     error was raised from are searched too.
     """
     return _find_disk_full_line(error) is not None
+
+
+def can_grow(directory: Path) -> bool:
+    """Whether a directory's disk takes another megabyte.
+
+    For asking after an error in which a library has lost what the system said.
+    """
+    probe = directory / f".{os.getpid()}.probe"
+    try:
+        probe.write_bytes(bytes(PROBE_BYTES))
+        flush_file(probe)
+    except OSError as error:
+        return not is_disk_full(error)
+    finally:
+        with suppress(OSError):
+            probe.unlink()
+    return True
 
 
 def _find_disk_full_line(error: BaseException) -> str | None:

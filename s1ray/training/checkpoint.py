@@ -18,7 +18,7 @@ from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.optim import Optimizer
 
-from s1ray.model_source.staging import explain_disk_full, flush_file, is_disk_full
+from s1ray.model_source.staging import can_grow, explain_disk_full, flush_file, is_disk_full
 from s1ray.records import CheckpointRef
 from s1ray.training.commit import (
     CheckpointKind,
@@ -51,7 +51,8 @@ class _Part:
     """What one rank has written, or why it could not."""
 
     files: Mapping[str, FileRecord]
-    failure: str | None
+    failures: Mapping[int, str]
+    """By rank; torch tells every rank of all."""
     is_disk_full: bool
 
 
@@ -182,19 +183,32 @@ def _write_part(
         files = {path.name: record_file(path) for path in written}
     # torch's CheckpointException is a BaseException, so that Exception alone would miss it.
     except (CheckpointException, Exception) as error:
-        failure = f"{type(error).__name__}: {error}"
-        return _Part(files={}, failure=failure, is_disk_full=is_disk_full(error))
-    return _Part(files=files, failure=None, is_disk_full=False)
+        # torch.save can hide what the system said behind a complaint about positions.
+        is_full = is_disk_full(error) or not can_grow(checkpoint)
+        failures = describe_failures(error, rank=peers.rank)
+        return _Part(files={}, failures=failures, is_disk_full=is_full)
+    return _Part(files=files, failures={}, is_disk_full=False)
+
+
+def describe_failures(error: BaseException, *, rank: int) -> dict[int, str]:
+    """Return what went wrong, by rank, without the stack traces that torch puts into its text."""
+    if isinstance(error, CheckpointException):
+        return {rank: _describe(failure) for rank, (failure, _) in error.failures.items()}
+    return {rank: _describe(error)}
+
+
+def _describe(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _raise_failures(parts: list[_Part], checkpoint: Path) -> None:
-    failures = [f"rank {rank}: {part.failure}" for rank, part in enumerate(parts) if part.failure]
+    failures = {rank: text for part in parts for rank, text in part.failures.items()}
+    text = "; ".join(f"rank {rank}: {failures[rank]}" for rank in sorted(failures))
     if any(part.is_disk_full for part in parts):
-        raise OSError("; ".join(failures))
+        raise explain_disk_full(OSError(text), path=checkpoint)
     if failures:
         raise RuntimeError(
-            f"{checkpoint} could not be written; earlier checkpoints are untouched. "
-            f"{'; '.join(failures)}"
+            f"{checkpoint} could not be written; earlier checkpoints are untouched. {text}"
         )
 
 

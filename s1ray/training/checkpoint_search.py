@@ -50,8 +50,9 @@ def find_newest_checkpoint(directory: Path, *, num_threads: int) -> CheckpointSe
 def choose_checkpoint(directory: Path, *, resume: str, num_threads: int) -> CheckpointSearch:
     """Return what a run goes on from, as ``CheckpointConfig.resume`` asks.
 
-    Call it from one process that holds the run's lease: ``never`` deletes the run's checkpoints,
-    and whatever was never committed is deleted in any case.
+    Call it from one process that holds the run's lease, because it deletes: what was never
+    committed, with ``never`` all of the run's checkpoints, with a path the run's later ones (a
+    later ``auto`` would otherwise go on from what was turned away from).
 
     Raises:
         ValueError: ``must`` and there is none, or the path names none that is whole.
@@ -76,6 +77,9 @@ def choose_checkpoint(directory: Path, *, resume: str, num_threads: int) -> Chec
             f"checkpoint.resume={resume!r} cannot be resumed from: {damage_found}. Legal: auto, "
             f"must, never, or the path of a checkpoint (a directory with a {MANIFEST_FILE})."
         )
+    for later in _list_committed(directory):
+        if checkpoint.parent == directory.resolve() and _order(later) > _order(checkpoint):
+            _delete(later)
     newest = to_reference(checkpoint, read_manifest(checkpoint))
     return CheckpointSearch(newest=newest, passed_over=())
 
@@ -113,10 +117,14 @@ def apply_retention(
     surplus = [] if keep_permanent is None else permanent[:-keep_permanent]
     removed = tuple(surplus + temporary[:-keep_temporary])
     for checkpoint in removed:
-        # Without its manifest it is an orphan, should this process die half-way.
-        (checkpoint / MANIFEST_FILE).unlink()
-        shutil.rmtree(checkpoint)
+        _delete(checkpoint)
     return removed
+
+
+def _delete(checkpoint: Path) -> None:
+    # Without its manifest it is an orphan, should this process die half-way.
+    (checkpoint / MANIFEST_FILE).unlink()
+    shutil.rmtree(checkpoint)
 
 
 def _list_committed(directory: Path) -> list[Path]:

@@ -132,11 +132,12 @@ def gather_weights(
         if ".lora_" in name:
             continue
         value = parameter.detach()
-        layer = modules[name.removesuffix(".base_layer.weight")] if "base_layer" in name else None
-        if layer is not None and name.endswith(".base_layer.weight"):
-            whole = _whole(value).float() + _adapter_product(layer)
+        layer_name, _, part = name.rpartition(".base_layer.")
+        if part == "weight":
+            whole = _whole(value).float() + _adapter_product(modules[layer_name])
             yield file_name(name), whole.to("cpu", dtype)
         else:
+            # Cast before gathering: half the bytes on the network where the export is bfloat16.
             yield file_name(name), _whole(value.to(dtype)).to("cpu")
 
 
@@ -244,5 +245,8 @@ def _copy_files(source: Path, target: Path, *, names: tuple[str, ...]) -> None:
 
 
 def _write_json(path: Path, content: object) -> None:
-    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    # peft keeps its targets in a set.
+    text = json.dumps(
+        content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False, default=sorted
+    )
     path.write_text(f"{text}\n", encoding="utf-8")

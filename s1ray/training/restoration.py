@@ -22,6 +22,7 @@ from s1ray.training.checkpoint import (
     CHECKPOINT_WRAPPER,
     METADATA_FILE,
     collect_tensors,
+    describe_failures,
     random_file_name,
     silence_single_process_warning,
 )
@@ -90,8 +91,8 @@ def load_checkpoint(
         )
     except CheckpointException as error:
         raise RuntimeError(
-            f"{checkpoint} cannot be read: {error}. Set checkpoint.resume=auto to go on from an "
-            "earlier checkpoint."
+            f"{checkpoint} cannot be read: {describe_failures(error, rank=peers.rank)}. Set "
+            "checkpoint.resume=auto to go on from an earlier checkpoint."
         ) from error
     state.step, state.samples_consumed = manifest.step, manifest.samples_consumed
     if manifest.world_size == peers.world_size:
