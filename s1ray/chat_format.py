@@ -46,6 +46,8 @@ class Delimiters:
     """How thinking is set apart inside an assistant turn."""
 
     thinking_start: str
+    thinking_gap: str
+    """What training text writes between ``thinking_start`` and the thinking."""
     thinking_stop: str
     """What ends thinking when the model writes it; the beginning of ``thinking_end``."""
     thinking_end: str
@@ -54,25 +56,42 @@ class Delimiters:
     """What follows ``thinking_end`` before the answer."""
     answer_label: str
     """What a training answer must contain, else it is put in front; empty for none."""
+    step_start: str
+    """What heads each step of thinking that counts its steps down; empty where none does."""
 
 
 DELIMITERS = {
     "s1": Delimiters(
         thinking_start="<|im_start|>think",
+        thinking_gap="\n",
         thinking_stop="<|im_start|>",
         thinking_end="<|im_start|>answer",
         answer_separator="\n",
         answer_label="Answer:",
+        step_start="",
+    ),
+    "s1_steps": Delimiters(
+        thinking_start="<|im_start|>",
+        thinking_gap="",
+        thinking_stop="<|im_start|>answer",
+        thinking_end="<|im_start|>answer",
+        answer_separator="\n",
+        answer_label="Answer:",
+        step_start="<|im_start|>",
     ),
     "think_tags": Delimiters(
         thinking_start="<think>",
+        thinking_gap="\n",
         thinking_stop="</think>",
         thinking_end="</think>",
         answer_separator="\n\n",
         answer_label="",
+        step_start="",
     ),
 }
-"""Presets: s1 (simplescaling/s1@77272c6 data/tokenization.py) and the tags of R1, QwQ and Qwen3."""
+"""Presets: s1 (simplescaling/s1@77272c6 data/tokenization.py); s1_steps, its step-conditional form
+(arXiv 2501.19393 figure 10), where ``<|im_start|>16 steps left`` opens thinking; the tags of R1,
+QwQ and Qwen3."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +112,8 @@ class ThinkingTokens:
     end: tuple[int, ...]
     separator: tuple[int, ...]
     newline: tuple[int, ...]
+    steps_over: tuple[int, ...]
+    """What announces that no step is left; empty where steps are not counted."""
     turn_end: tuple[int, ...]
     """Single tokens that end the assistant's turn: the template's and the tokenizer's."""
 
@@ -148,12 +169,26 @@ def render_training_text(
     if delimiters.answer_label and delimiters.answer_label not in answer:
         answer = f"{delimiters.answer_label} {answer}"
     completion = (
-        f"{delimiters.thinking_start}\n{thinking.strip()}\n"
+        f"{delimiters.thinking_start}{delimiters.thinking_gap}{thinking.strip()}\n"
         f"{delimiters.thinking_end}{delimiters.answer_separator}{answer}"
         f"{render_turn_end(tokenizer)}"
     )
     prompt = render_prompt(tokenizer, question, system_prompt=system_prompt)
     return TrainingText(prompt=prompt, completion=completion)
+
+
+def render_step_start(delimiters: Delimiters, *, steps_left: int) -> str:
+    """Return the head of a step of thinking that counts its steps down.
+
+    Raises:
+        ValueError: The format has no such heads.
+    """
+    if not delimiters.step_start:
+        raise ValueError(
+            "this format does not count steps; use model.delimiters=s1_steps for step-conditional "
+            "training and generation."
+        )
+    return f"{delimiters.step_start}{steps_left} steps left\n"
 
 
 def encode(tokenizer: Tokenizer, text: str) -> tuple[int, ...]:
@@ -192,5 +227,6 @@ def read_thinking_tokens(tokenizer: Tokenizer, delimiters: Delimiters) -> Thinki
         end=encode(tokenizer, delimiters.thinking_end),
         separator=encode(tokenizer, delimiters.answer_separator),
         newline=encode(tokenizer, "\n"),
+        steps_over=encode(tokenizer, f"{delimiters.step_start}0") if delimiters.step_start else (),
         turn_end=tuple(turn_ends),
     )

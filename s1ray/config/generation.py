@@ -18,6 +18,39 @@ class Accounting(StrEnum):
     (simplescaling/s1@77272c6 lm_eval/models/vllm_causallms.py)."""
 
 
+class ConditionsConfig(Section):
+    """Prompts that ask for a length of thinking, in place of forcing it or besides."""
+
+    token_limits: tuple[PositiveInt, ...]
+    """Of "Think for up to n tokens.", one policy each."""
+    step_limits: tuple[PositiveInt, ...]
+    """Of "Think for up to n steps."; needs model.delimiters=s1_steps."""
+    classes: dict[str, str]
+    """What is appended to the question, by the name of the class, such as short and long."""
+    is_forced: bool
+    """Whether the limit that the prompt names is also enforced."""
+
+    @model_validator(mode="after")
+    def _check_conditions(self) -> Self:
+        if not (self.token_limits or self.step_limits or self.classes):
+            raise ValueError("no condition is given; set conditions=null for none.")
+        if self.is_forced and self.classes:
+            raise ValueError(
+                f"classes={sorted(self.classes)} name no limit to force; set is_forced=false, or "
+                "classes={}."
+            )
+        return self
+
+
+class RejectionConfig(Section):
+    """Drawing whole chains until the model's own thinking fits a limit."""
+
+    max_thinking_tokens: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    """Limits, one policy each."""
+    max_tries: Annotated[int, Field(gt=1)]
+    """The last try is cut at the limit and answered, so that every sample has an answer."""
+
+
 class BudgetConfig(Section):
     """A grid of thinking budgets: one policy for every cap and every number of waits."""
 
@@ -35,13 +68,17 @@ class BudgetConfig(Section):
     """Follows the answer opener where a limit ended thinking; empty for none."""
     max_answer_tokens: PositiveInt
     accounting: Accounting
+    conditions: ConditionsConfig | None
+    rejection: RejectionConfig | None
 
     @model_validator(mode="after")
     def _check_grid(self) -> Self:
-        if not self.max_thinking_tokens and not self.num_waits:
+        parts = (self.max_thinking_tokens, self.num_waits, self.conditions, self.rejection)
+        if not any(parts):
             raise ValueError(
-                "the grid is empty: give max_thinking_tokens or num_waits at least one value; "
-                "null in max_thinking_tokens is the model's own end."
+                "the grid is empty: give max_thinking_tokens or num_waits at least one value "
+                "(null in max_thinking_tokens is the model's own end), or set conditions or "
+                "rejection."
             )
         for name in ("max_thinking_tokens", "num_waits"):
             values = getattr(self, name)
@@ -56,8 +93,14 @@ class BudgetConfig(Section):
 
     @model_validator(mode="after")
     def _check_minimum(self) -> Self:
-        waits_cap = (self.waits_max_thinking_tokens,) if self.num_waits else ()
-        caps = [cap for cap in (*self.max_thinking_tokens, *waits_cap) if cap is not None]
+        asked = [*self.max_thinking_tokens]
+        if self.num_waits:
+            asked.append(self.waits_max_thinking_tokens)
+        if self.rejection:
+            asked += self.rejection.max_thinking_tokens
+        if self.conditions and self.conditions.is_forced:
+            asked += self.conditions.token_limits
+        caps = [cap for cap in asked if cap is not None]
         if caps and min(caps) < self.min_thinking_tokens:
             raise ValueError(
                 f"min_thinking_tokens={self.min_thinking_tokens} exceeds the cap {min(caps)}. "

@@ -4,9 +4,10 @@ It knows the numbers of a policy and their names; it does not know how a policy 
 (``forcing``), nor any tokenizer or engine.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from s1ray.config.generation import Accounting, BudgetConfig
+from s1ray.config.generation import Accounting, BudgetConfig, ConditionsConfig
+from s1ray.generation.conditioning import ask_for_class, ask_for_steps, ask_for_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +15,8 @@ class BudgetPolicy:
     """How one sample's thinking is bounded and extended."""
 
     name: str
-    """Stable and unique within a grid: ``cap_32``, ``natural``, ``wait_2``."""
+    """Stable and unique within a grid: ``cap_32``, ``natural``, ``wait_2``, ``token_1024``,
+    ``step_16_forced``, ``class_short``, ``reject_4000``."""
     max_thinking_tokens: int | None
     """None leaves the end to the model, within the context window."""
     num_waits: int
@@ -24,6 +26,12 @@ class BudgetPolicy:
     answer_prefix: str
     max_answer_tokens: int
     accounting: Accounting
+    instruction: str = ""
+    """Appended to the question; empty for none."""
+    is_step_limited: bool = False
+    """Whether thinking ends where the model has counted its steps down to 0."""
+    max_tries: int = 1
+    """Chains drawn until one ends by itself within the cap; the last is kept whatever it is."""
 
     def __post_init__(self) -> None:
         cap = self.max_thinking_tokens
@@ -47,28 +55,66 @@ class BudgetPolicy:
                 f"max_answer_tokens={self.max_answer_tokens}; legal: 1 or more, for the answer "
                 "always comes."
             )
+        if self.max_tries < 1 or (self.max_tries > 1 and cap is None):
+            raise ValueError(
+                f"max_tries={self.max_tries} with max_thinking_tokens={cap}; legal: 1, or more "
+                "together with a cap to fit."
+            )
 
 
 def expand_policies(config: BudgetConfig) -> tuple[BudgetPolicy, ...]:
-    """Return the policies of a grid: the caps in their order, then the waits in theirs."""
-    grid = [(_cap_name(cap), cap, 0) for cap in config.max_thinking_tokens]
-    grid += [
-        (f"wait_{waits}", config.waits_max_thinking_tokens, waits) for waits in config.num_waits
-    ]
-    return tuple(
-        BudgetPolicy(
-            name=name,
-            max_thinking_tokens=cap,
-            num_waits=waits,
-            wait_strings=config.wait_strings,
-            min_thinking_tokens=config.min_thinking_tokens,
-            answer_prefix=config.answer_prefix,
-            max_answer_tokens=config.max_answer_tokens,
-            accounting=config.accounting,
-        )
-        for name, cap, waits in grid
+    """Return the policies of a grid: caps, waits, conditions, rejection, each in its order."""
+    natural = BudgetPolicy(
+        name="natural",
+        max_thinking_tokens=None,
+        num_waits=0,
+        wait_strings=config.wait_strings,
+        min_thinking_tokens=config.min_thinking_tokens,
+        answer_prefix=config.answer_prefix,
+        max_answer_tokens=config.max_answer_tokens,
+        accounting=config.accounting,
     )
+    policies = [
+        natural if cap is None else replace(natural, name=f"cap_{cap}", max_thinking_tokens=cap)
+        for cap in config.max_thinking_tokens
+    ]
+    waiting = replace(natural, max_thinking_tokens=config.waits_max_thinking_tokens)
+    policies += [
+        replace(waiting, name=f"wait_{number}", num_waits=number) for number in config.num_waits
+    ]
+    if config.conditions:
+        policies += _expand_conditions(natural, config.conditions)
+    if config.rejection:
+        num_tries = config.rejection.max_tries
+        policies += [
+            replace(natural, name=f"reject_{cap}", max_thinking_tokens=cap, max_tries=num_tries)
+            for cap in config.rejection.max_thinking_tokens
+        ]
+    return tuple(policies)
 
 
-def _cap_name(cap: int | None) -> str:
-    return "natural" if cap is None else f"cap_{cap}"
+def _expand_conditions(natural: BudgetPolicy, config: ConditionsConfig) -> list[BudgetPolicy]:
+    suffix = "_forced" if config.is_forced else ""
+    policies = [
+        replace(
+            natural,
+            name=f"token_{limit}{suffix}",
+            instruction=ask_for_tokens(limit),
+            max_thinking_tokens=limit if config.is_forced else None,
+        )
+        for limit in config.token_limits
+    ]
+    policies += [
+        replace(
+            natural,
+            name=f"step_{limit}{suffix}",
+            instruction=ask_for_steps(limit),
+            is_step_limited=config.is_forced,
+        )
+        for limit in config.step_limits
+    ]
+    policies += [
+        replace(natural, name=f"class_{name}", instruction=ask_for_class(text))
+        for name, text in config.classes.items()
+    ]
+    return policies

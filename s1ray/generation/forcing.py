@@ -6,7 +6,7 @@ a ``Completion``. Text is decoded once, at the end, from the ids that the model 
 
     think ---- stop or turn end, waits and budget left ----> drop it, add a wait string, think
       |------- stop or turn end ---------------------------> opener; the model writes the rest
-      '------- cap or context window full -----------------> newline, opener, separator, prefix
+      '------- cap, last step or context window full ------> newline, opener, separator, prefix
                                                              then the answer, exactly once
 
 Source: arXiv 2501.19393 section 3.1; simplescaling/s1@77272c6
@@ -14,12 +14,14 @@ eval/lm-evaluation-harness/lm_eval/models/vllm_causallms.py.
 """
 
 from collections.abc import Generator, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from s1ray.chat_format import ThinkingTokens, Tokenizer, decode, encode
+from s1ray.chat_format import ThinkingTokens, Tokenizer, decode
 from s1ray.config.generation import Accounting
 from s1ray.generation.budget import BudgetPolicy
 from s1ray.generation.engine import Engine, Generation, Request, Sampling
+from s1ray.generation.sampling import derive_seed
+from s1ray.generation.spelling import Words, spell
 from s1ray.records import Completion, ThinkingEnd
 
 Chain = Generator[Request, Generation, Completion]
@@ -54,7 +56,8 @@ def force_budget(
     An end of thinking is the stop delimiter or the end of the turn. A wait replaces it only where
     the wait string and one more token fit the budget and the context window; otherwise thinking
     ends there. No end can be drawn within ``min_thinking_tokens``, nor right after a wait
-    (s1's harness forwards the first as min_tokens and sets the second to 1).
+    (s1's harness forwards the first as min_tokens and sets the second to 1). Where the policy
+    rejects long thinking, chains are drawn anew until one ends by itself; the last is kept.
 
     Args:
         prompt_ids: Up to where the assistant's turn begins; the thinking opener is added here.
@@ -66,15 +69,16 @@ def force_budget(
         sampling: How tokens are drawn; the seed is the sample's.
 
     Raises:
-        ValueError: The prompt leaves no room for the answer, or ids are out of vocabulary.
+        ValueError: The prompt leaves no room for the answer, ids are out of vocabulary, the format
+            has no counted steps to limit, or greedy decoding would repeat a rejected chain.
     """
-    words = _spell(policy, tokens, tokenizer)
+    words = spell(policy, tokens=tokens, tokenizer=tokenizer)
     for ids in (prompt_ids, tokens.start, words.newline, words.opener, words.prefix, *words.waits):
         _check_vocabulary(ids, vocabulary_size)
     context = (*prompt_ids, *tokens.start)
     room = _count_thinking_room(context, policy, words, context_tokens)
     draw = _Draw(sampling, context_tokens, vocabulary_size)
-    thinking = yield from _think(context, policy=policy, words=words, room=room, draw=draw)
+    thinking, draw = yield from _try(context, policy=policy, words=words, room=room, draw=draw)
     text = decode(tokenizer, thinking.ids)
     prefix = words.prefix if thinking.is_forced else ()
     newline = words.newline if thinking.is_forced and not text.endswith("\n") else ()
@@ -93,41 +97,6 @@ def force_budget(
         thinking_end=thinking.end,
         is_answer_forced=bool(prefix),
         is_answer_complete=answer.stop_sequence is not None,
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Words:
-    """What a policy writes and watches for, as ids."""
-
-    stops: tuple[tuple[int, ...], ...]
-    turn_ends: tuple[tuple[int, ...], ...]
-    newline: tuple[int, ...]
-    opener: tuple[int, ...]
-    prefix: tuple[int, ...]
-    waits: tuple[tuple[int, ...], ...]
-
-
-def _spell(policy: BudgetPolicy, tokens: ThinkingTokens, tokenizer: Tokenizer) -> _Words:
-    end, separator = decode(tokenizer, tokens.end), decode(tokenizer, tokens.separator)
-    # Where the tags are plain text, the end's last token can swallow the separator (Qwen2.5
-    # writes "</think>\n\n" as "</", "think", ">\n\n"); training text holds that spelling, so the
-    # context and the stops must too.
-    joined = encode(tokenizer, end + separator)
-    opener = tokens.end if joined[: len(tokens.end)] == tokens.end else joined
-    forced = encode(tokenizer, end + separator + policy.answer_prefix)
-    prefix = forced[len(opener) :]
-    if forced[: len(opener)] != opener:
-        prefix = encode(tokenizer, policy.answer_prefix)
-    turn_ends = tuple((token,) for token in tokens.turn_end)
-    stops = (tokens.stop,) if opener == tokens.end else (tokens.stop, opener)
-    return _Words(
-        stops=(*stops, *turn_ends),
-        turn_ends=turn_ends,
-        newline=tokens.newline,
-        opener=opener,
-        prefix=prefix if policy.answer_prefix else (),
-        waits=tuple(encode(tokenizer, text) for text in policy.wait_strings),
     )
 
 
@@ -171,8 +140,30 @@ class _Thinking:
     """Whether a limit ended it, so that the answer is opened for the model."""
 
 
+def _try(
+    context: tuple[int, ...], *, policy: BudgetPolicy, words: Words, room: int, draw: _Draw
+) -> Generator[Request, Generation, tuple[_Thinking, _Draw]]:
+    """Think until it is not rejected; the answer is drawn as the thinking was."""
+    seed = draw.sampling.seed
+    if policy.max_tries > 1 and draw.sampling.temperature == 0:
+        raise ValueError(
+            f"the policy {policy.name} draws up to {policy.max_tries} chains, and at temperature "
+            "0 each would be the same; set sampling=temperature_1."
+        )
+    num_generated_tokens = 0
+    for attempt in range(policy.max_tries):
+        if attempt > 0:
+            draw = replace(draw, sampling=replace(draw.sampling, seed=derive_seed(seed, attempt)))
+        thinking = yield from _think(context, policy=policy, words=words, room=room, draw=draw)
+        num_generated_tokens += thinking.num_generated_tokens
+        if not thinking.is_forced:
+            break
+    thinking.num_generated_tokens = num_generated_tokens
+    return thinking, draw
+
+
 def _think(
-    context: tuple[int, ...], *, policy: BudgetPolicy, words: _Words, room: int, draw: _Draw
+    context: tuple[int, ...], *, policy: BudgetPolicy, words: Words, room: int, draw: _Draw
 ) -> Generator[Request, Generation, _Thinking]:
     is_harness = policy.accounting is Accounting.S1_HARNESS
     cap = room if policy.max_thinking_tokens is None else policy.max_thinking_tokens
@@ -195,7 +186,7 @@ def _think(
         )
         draw.check(generation)
         thinking.end = _take(thinking, generation, left=left, limit=limit, words=words)
-        thinking.is_forced = thinking.end is limit
+        thinking.is_forced = thinking.end in (ThinkingEnd.CAP, ThinkingEnd.CONTEXT)
         if thinking.is_forced or not _wait(thinking, policy=policy, words=words, room=room):
             break
     if policy.max_thinking_tokens is not None:
@@ -204,7 +195,7 @@ def _think(
 
 
 def _take(
-    thinking: _Thinking, generation: Generation, *, left: int, limit: ThinkingEnd, words: _Words
+    thinking: _Thinking, generation: Generation, *, left: int, limit: ThinkingEnd, words: Words
 ) -> ThinkingEnd:
     """Add a continuation to the thinking; return why it ended."""
     new = _strip_stop(generation)
@@ -212,12 +203,14 @@ def _take(
     thinking.ids.extend(new[:left])
     if generation.stop_sequence is None or len(new) >= left:
         return limit
+    if generation.stop_sequence in words.steps_over:
+        return ThinkingEnd.CAP
     if generation.stop_sequence in words.turn_ends:
         return ThinkingEnd.END_TOKEN
     return ThinkingEnd.MODEL
 
 
-def _wait(thinking: _Thinking, *, policy: BudgetPolicy, words: _Words, room: int) -> bool:
+def _wait(thinking: _Thinking, *, policy: BudgetPolicy, words: Words, room: int) -> bool:
     """Replace an end of thinking by a wait string, where one is left and fits."""
     num_waits = len(thinking.wait_positions)
     if num_waits == policy.num_waits:
@@ -241,7 +234,7 @@ def _cut(thinking: _Thinking, cap: int) -> None:
 
 
 def _count_thinking_room(
-    context: tuple[int, ...], policy: BudgetPolicy, words: _Words, context_tokens: int
+    context: tuple[int, ...], policy: BudgetPolicy, words: Words, context_tokens: int
 ) -> int:
     closing = len(words.newline) + len(words.opener) + len(words.prefix)
     room = context_tokens - len(context) - closing - policy.max_answer_tokens

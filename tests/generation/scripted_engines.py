@@ -1,7 +1,7 @@
 """Stand-ins for models: a toy tokenizer, and an engine whose next token is a given function."""
 
 import asyncio
-import hashlib
+import random
 from collections.abc import Callable, Mapping, Sequence
 
 from s1ray.chat_format import DELIMITERS, ThinkingTokens, read_thinking_tokens
@@ -21,7 +21,9 @@ PIECES = (
     ">",
     ">\n\n",
     "\n\n",
-    *"abcdefgh",
+    " steps left",
+    "Think for up to ",
+    *"abcdefgh012. ",
 )
 IDS = {piece: number for number, piece in enumerate(PIECES)}
 GREEDY = Sampling(temperature=0.0, top_p=1.0, top_k=0, seed=0)
@@ -77,16 +79,14 @@ def toy_tokens(preset: str) -> ThinkingTokens:
 def random_language(salt: int, favourites: tuple[int, ...]) -> Callable[[Request, tuple], int]:
     """A model as a pure function of context and seed; the favourites come half of the time."""
 
-    def rank(request: Request, context: tuple[int, ...], token: int) -> float:
-        seed = request.sampling.seed if request.sampling.temperature else 0
-        text = f"{salt} {seed} {context} {token}".encode()
-        noise = int.from_bytes(hashlib.blake2b(text, digest_size=6).digest())
-        return noise * (4.0 if token in favourites else 1.0)
-
     def next_token(request: Request, generated: tuple[int, ...]) -> int:
-        context = (*request.token_ids, *generated)
-        ranked = sorted(range(len(PIECES)), key=lambda token: -rank(request, context, token))
-        return next(token for token in ranked if not is_masked(request, generated, token))
+        seed = request.sampling.seed if request.sampling.temperature else 0
+        draw = random.Random(hash((salt, seed, *request.token_ids, *generated)))
+        while True:
+            is_favourite = favourites and draw.random() < 0.5
+            token = draw.choice(favourites) if is_favourite else draw.randrange(len(PIECES))
+            if not is_masked(request, generated, token):
+                return token
 
     return next_token
 

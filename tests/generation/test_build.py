@@ -4,8 +4,6 @@ from pathlib import Path
 import pytest
 import yaml
 from pydantic import ValidationError
-from scripted_engines import GREEDY
-from tiny_models import build_tiny, generate_alone
 
 from s1ray.config.generation import (
     BudgetConfig,
@@ -15,6 +13,8 @@ from s1ray.config.generation import (
 from s1ray.generation.build import build_engine
 from s1ray.generation.engine import Generation, Request
 from s1ray.generation.shared_chains import SharedChains
+from tests.generation.scripted_engines import GREEDY
+from tests.generation.tiny_models import build_tiny, generate_alone
 
 CONF = Path(__file__).parents[2] / "conf"
 

@@ -4,7 +4,15 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scripted_engines import (
+from transformers import PreTrainedTokenizerBase
+
+from s1ray.chat_format import DELIMITERS, decode, read_thinking_tokens, render_training_text
+from s1ray.config.generation import Accounting
+from s1ray.generation.budget import BudgetPolicy
+from s1ray.generation.engine import Generation, Sampling
+from s1ray.generation.forcing import complete, force_budget
+from s1ray.records import Completion, ThinkingEnd
+from tests.generation.scripted_engines import (
     GREEDY,
     IDS,
     PIECES,
@@ -15,14 +23,6 @@ from scripted_engines import (
     replayed,
     toy_tokens,
 )
-from transformers import PreTrainedTokenizerBase
-
-from s1ray.chat_format import DELIMITERS, decode, read_thinking_tokens, render_training_text
-from s1ray.config.generation import Accounting
-from s1ray.generation.budget import BudgetPolicy
-from s1ray.generation.engine import Generation
-from s1ray.generation.forcing import complete, force_budget
-from s1ray.records import Completion, ThinkingEnd
 
 TOKENIZER = ToyTokenizer()
 PROMPT = ids_of("abcb")
@@ -38,7 +38,12 @@ NATURAL = BudgetPolicy(
 )
 
 
-def run(engine: ScriptedEngine, policy: BudgetPolicy, preset: str = "s1") -> Completion:
+def run(
+    engine: ScriptedEngine,
+    policy: BudgetPolicy,
+    preset: str = "s1",
+    sampling: Sampling = GREEDY,
+) -> Completion:
     chain = force_budget(
         PROMPT,
         policy=policy,
@@ -46,7 +51,7 @@ def run(engine: ScriptedEngine, policy: BudgetPolicy, preset: str = "s1") -> Com
         tokenizer=TOKENIZER,
         context_tokens=engine.context_tokens,
         vocabulary_size=engine.vocabulary_size,
-        sampling=GREEDY,
+        sampling=sampling,
     )
     return asyncio.run(complete(engine, chain))
 
@@ -65,15 +70,16 @@ policies = st.builds(
     answer_prefix=st.sampled_from(["", "Final Answer:"]),
     max_answer_tokens=st.integers(1, 6),
     accounting=st.sampled_from(list(Accounting)),
+    is_step_limited=st.booleans(),
 )
 
 
 @settings(max_examples=1500, deadline=None)
 @given(
     policy=policies,
-    preset=st.sampled_from(["s1", "think_tags"]),
+    preset=st.sampled_from(["s1", "think_tags", "s1_steps"]),
     salt=st.integers(0, 2**32),
-    favourite=st.sampled_from(["<|im_start|>", "<|im_end|>", "a", "</", ">"]),
+    favourite=st.sampled_from(["<|im_start|>", "<|im_end|>", "a", "</", ">", "0", "answer"]),
     context_tokens=st.integers(30, 64),
 )
 def test_every_scripted_chain_keeps_the_invariants(
@@ -82,6 +88,8 @@ def test_every_scripted_chain_keeps_the_invariants(
     engine = ScriptedEngine(
         random_language(salt, favourites=(IDS[favourite],)), context_tokens=context_tokens
     )
+    if preset != "s1_steps":
+        policy = replace(policy, is_step_limited=False)
     done = run(engine, policy, preset)
     tokens = toy_tokens(preset)
     answers = [request for request in engine.requests if tokens.stop not in request.stop_sequences]
@@ -103,7 +111,7 @@ def test_every_scripted_chain_keeps_the_invariants(
     if done.thinking_end in (ThinkingEnd.MODEL, ThinkingEnd.END_TOKEN):
         assert len(done.thinking_ids) >= policy.min_thinking_tokens
         assert not done.is_answer_forced
-    if done.thinking_end is ThinkingEnd.CAP:
+    if done.thinking_end is ThinkingEnd.CAP and not policy.is_step_limited:
         assert len(done.thinking_ids) == policy.max_thinking_tokens
     if policy.accounting is Accounting.TOTAL and done.thinking_end in (
         ThinkingEnd.CAP,
@@ -282,6 +290,60 @@ def test_wait_rounds_equal_the_authors_harness_on_a_real_tokenizer(
     request = chain.send(Generation(token_ids=(220, 19), stop_sequence=None))
     expected = "\n2+2 is 4.Wait 4\n<|im_start|>answer\nFinal Answer:"
     assert qwen_tokenizer.decode(request.token_ids[4:]) == expected
+
+
+SAMPLED = replace(GREEDY, temperature=1.0, seed=9)
+REJECT = replace(NATURAL, max_thinking_tokens=6, max_tries=20)
+
+
+def test_rejection_draws_until_a_chain_ends_by_itself() -> None:
+    engine = ScriptedEngine(random_language(2, favourites=(IDS["a"],)))
+    done = run(engine, REJECT, sampling=SAMPLED)
+    tries = engine.requests[:-1]
+    assert len(tries) > 1
+    assert len({request.sampling.seed for request in tries}) == len(tries)
+    assert engine.requests[-1].sampling == tries[-1].sampling
+    assert done.thinking_end in (ThinkingEnd.MODEL, ThinkingEnd.END_TOKEN)
+    assert len(done.thinking_ids) < 6
+    assert done.num_generated_tokens == engine.decoded_tokens
+
+
+def test_rejection_answers_its_last_try_by_force() -> None:
+    engine = ScriptedEngine(replayed([IDS["a"]]))
+    done = run(engine, replace(REJECT, max_tries=3), sampling=SAMPLED)
+    assert len(engine.requests) == 4
+    assert (done.thinking, done.thinking_end) == ("aaaaaa", ThinkingEnd.CAP)
+    assert done.is_answer_forced
+    assert done.num_generated_tokens == 3 * 6 + 8
+
+
+def test_rejection_with_greedy_decoding_is_refused() -> None:
+    with pytest.raises(ValueError, match="up to 20 chains, and at temperature 0 each"):
+        run(ScriptedEngine(replayed([0])), REJECT)
+
+
+STEPS = ids_of("2 steps left\nab\n<|im_start|>1 steps left\ncd\n<|im_start|>0 steps left\n")
+
+
+def test_steps_are_counted_by_the_model_and_end_thinking_by_themselves() -> None:
+    words = STEPS[: STEPS.index(IDS["0"]) - 1] + ids_of("<|im_start|>answer\nf<|im_end|>")
+    engine = ScriptedEngine(replayed(words))
+    done = run(engine, NATURAL, "s1_steps")
+    assert done.thinking == "2 steps left\nab\n<|im_start|>1 steps left\ncd\n"
+    assert (done.answer, done.thinking_end) == ("\nf", ThinkingEnd.MODEL)
+
+
+def test_limited_steps_end_thinking_where_none_is_left() -> None:
+    engine = ScriptedEngine(replayed(STEPS[: STEPS.index(IDS["0"]) + 1] + ids_of("f<|im_end|>")))
+    done = run(engine, replace(NATURAL, is_step_limited=True), "s1_steps")
+    assert done.thinking == "2 steps left\nab\n<|im_start|>1 steps left\ncd\n"
+    assert (done.thinking_end, done.is_answer_forced) == (ThinkingEnd.CAP, True)
+    assert answer_context(engine).endswith("cd\n<|im_start|>answer\nFinal Answer:")
+
+
+def test_limited_steps_in_a_format_without_steps_are_refused() -> None:
+    with pytest.raises(ValueError, match="the policy natural limits steps, which this format"):
+        run(ScriptedEngine(replayed([0])), replace(NATURAL, is_step_limited=True))
 
 
 def test_prompt_that_leaves_no_room_for_the_answer_is_refused() -> None:

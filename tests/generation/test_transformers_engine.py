@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from scripted_engines import GREEDY
-from tiny_models import VOCABULARY, build_tiny, generate_alone
 from transformers import MistralConfig, MistralForCausalLM, PreTrainedModel
 
 from s1ray.generation.engine import Engine, Generation, Request, Sampling
 from s1ray.generation.transformers_engine import TransformersEngine, load_model
+from tests.generation.scripted_engines import GREEDY
+from tests.generation.tiny_models import VOCABULARY, build_tiny, generate_alone
 
 torch.set_num_threads(1)
 
