@@ -1,4 +1,4 @@
-"""What curation may be told: which rows are dropped, and which of the rest are chosen."""
+"""What curation may be told: which questions are dropped, and which of the rest are chosen."""
 
 from typing import Annotated, Literal
 
@@ -102,8 +102,38 @@ class LabelsDiversityConfig(Section):
     path: str
 
 
+class ClustersDiversityConfig(Section):
+    """Groups of questions that use the same words: needs no model."""
+
+    kind: Literal["clusters"]
+    num_clusters: Count
+    num_dimensions: Count
+    min_questions: Count
+    """Rarer words say nothing about a domain."""
+    max_fraction: Fraction
+    """Words in a larger share of the questions say nothing either."""
+    min_letters: Count
+    num_rounds: Count
+    seed: int
+
+
+class SubjectsDiversityConfig(Section):
+    """A subject of a given list, as a model reads the question."""
+
+    kind: Literal["subjects"]
+    model: str
+    prompt: str
+    """With ``{subjects}`` and ``{question}``; the reply ends with the subject's code."""
+    subjects: dict[str, str]
+    """Code to name."""
+
+
 DiversityConfig = Annotated[
-    SourceDiversityConfig | LabelsDiversityConfig, Field(discriminator="kind")
+    SourceDiversityConfig
+    | LabelsDiversityConfig
+    | ClustersDiversityConfig
+    | SubjectsDiversityConfig,
+    Field(discriminator="kind"),
 ]
 
 

@@ -1,42 +1,27 @@
 """Which pool questions overlap with a benchmark's, and the evidence for it.
 
-It knows texts and protected questions. It does not know files, and it keeps nothing of the pool:
-each question is judged alone against an index, so that batches can be judged anywhere.
+It knows texts and protected questions, not files. Except where s1 also compares a source with the
+sources before it, each question is judged alone against an index, so that batches can be judged
+anywhere.
 """
 
-import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from s1ray.curation.items import ProtectedQuestion, Reason
+from s1ray.config.curation import (
+    DecontaminationConfig,
+    NearDuplicatesConfig,
+    OverlapDecontaminationConfig,
+    S1DecontaminationConfig,
+)
+from s1ray.curation.deduplication import NearIndex, Sketcher
+from s1ray.curation.items import PoolItem, ProtectedQuestion, Reason
+from s1ray.curation.words import list_ngrams, spell_key, split_words, split_words_s1
+
+Judge = Callable[[PoolItem], Reason | None]
 
 _SHOWN_NGRAMS = 3
-_SPACING = re.compile(r"\\[,;:!> ]|~|\\(?:left|right|displaystyle|quad|qquad)(?![a-zA-Z])")
-_WORDS = re.compile(r"[^\W_]+|[+\-*/=<>^]")
-
-
-def split_words_s1(text: str) -> list[str]:
-    """Return the words s1 compares: lower case, split at white space, punctuation kept.
-
-    Source: simplescaling/s1 data/decontaminate_util.py.
-    """
-    return text.lower().split()
-
-
-def split_words(text: str) -> list[str]:
-    """Return words that survive typesetting: no punctuation, LaTeX spacing or braces.
-
-    Operators stay words, for "3 + 5" and "3 - 5" are two questions.
-    """
-    text = _SPACING.sub(" ", text).replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
-    return _WORDS.findall(text.lower())
-
-
-def list_ngrams(words: Sequence[str], *, size: int) -> Iterator[str]:
-    """Yield the runs of ``size`` words; none where there are fewer words."""
-    for start in range(len(words) - size + 1):
-        yield " ".join(words[start : start + size])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +45,31 @@ class OverlapIndex:
     """Per protected question, how many of its n-grams are not boilerplate."""
     boilerplate: frozenset[str]
     whole: Mapping[str, int]
-    """All words of a protected question, to find it where it is short."""
+    """The whole spelling of a protected question, which finds it however short it is."""
     protected: tuple[ProtectedQuestion, ...]
+
+
+def judge_contamination(
+    texts: Iterable[str],
+    *,
+    protected: Sequence[ProtectedQuestion],
+    config: DecontaminationConfig,
+    sketcher: Sketcher | None,
+) -> Judge:
+    """Return a judge of pool items.
+
+    Args:
+        texts: The pool's questions, from which the overlap mode learns what is boilerplate.
+        protected: The benchmarks' questions.
+        config: Which comparison, with its numbers.
+        sketcher: Finds near-duplicates; None where ``config`` asks for none.
+    """
+    if isinstance(config, S1DecontaminationConfig):
+        return _judge_s1(protected, config=config)
+    find_near = None
+    if config.near_duplicates is not None and sketcher is not None:
+        find_near = _near_finder(protected, config=config.near_duplicates, sketcher=sketcher)
+    return _judge_overlap(texts, protected=protected, config=config, find_near=find_near)
 
 
 def index_s1(protected: Sequence[ProtectedQuestion], *, ngram_size: int) -> S1Index:
@@ -87,16 +95,17 @@ def index_overlap(
         min_overlap: See ``OverlapIndex``.
         boilerplate: n-grams that count for nothing; see ``find_boilerplate``.
     """
-    words = [split_words(item.text) for item in protected]
-    kept = frozenset(boilerplate)
-    ngrams = [set(list_ngrams(item, size=ngram_size)) - kept for item in words]
+    ignored = frozenset(boilerplate)
+    ngrams = [
+        set(list_ngrams(split_words(item.text), size=ngram_size)) - ignored for item in protected
+    ]
     return OverlapIndex(
         ngram_size=ngram_size,
         min_overlap=min_overlap,
         owners=_own(ngrams),
-        num_ngrams=tuple(len(item) for item in ngrams),
-        boilerplate=kept,
-        whole={" ".join(item): number for number, item in reversed(list(enumerate(words)))},
+        num_ngrams=tuple(len(found) for found in ngrams),
+        boilerplate=ignored,
+        whole={spell_key(item.text): number for number, item in enumerate(protected)},
         protected=tuple(protected),
     )
 
@@ -111,7 +120,7 @@ def count_ngrams(
     counts: Counter[str] = Counter()
     for text in texts:
         found = set(list_ngrams(split_words(text), size=ngram_size))
-        counts.update(found.intersection(protected_ngrams))
+        counts.update(ngram for ngram in found if ngram in protected_ngrams)
     return counts
 
 
@@ -121,25 +130,24 @@ def find_boilerplate(counts: Mapping[str, int], *, max_questions: int) -> frozen
 
 
 def find_s1_reason(text: str, *, index: S1Index) -> Reason | None:
-    """Return the overlap that drops a question in s1's way: any shared n-gram."""
+    """Return the overlap that drops a question in s1's way: any shared n-gram.
+
+    Source: simplescaling/s1 data/decontaminate_util.py.
+    """
     for ngram in list_ngrams(split_words_s1(text), size=index.ngram_size):
         owners = index.owners.get(ngram)
         if owners is not None:
             item = index.protected[owners[0]]
-            return Reason(
-                name=item.benchmark,
-                evidence={"benchmark": item.benchmark, "item": item.item, "ngrams": [ngram]},
-            )
+            return _describe(item, match="any_ngram", overlap=None, ngrams=[ngram])
     return None
 
 
 def find_overlap_reason(text: str, *, index: OverlapIndex) -> Reason | None:
-    """Return the overlap that drops a question: the same words, or enough shared n-grams."""
-    words = split_words(text)
-    same = index.whole.get(" ".join(words))
+    """Return the overlap that drops a question: the same spelling, or enough shared n-grams."""
+    same = index.whole.get(spell_key(text))
     if same is not None:
         return _describe(index.protected[same], match="same_words", overlap=1.0, ngrams=[])
-    ngrams = set(list_ngrams(words, size=index.ngram_size)) - index.boilerplate
+    ngrams = set(list_ngrams(split_words(text), size=index.ngram_size)) - index.boilerplate
     shared: dict[int, list[str]] = defaultdict(list)
     for ngram in ngrams:
         for owner in index.owners.get(ngram, ()):
@@ -156,6 +164,88 @@ def find_overlap_reason(text: str, *, index: OverlapIndex) -> Reason | None:
     )
 
 
+class _EarlierSources:
+    """The n-grams of the sources before the present one; items come source by source.
+
+    Holds hashes, not texts: about 70 bytes for each distinct n-gram of the pool.
+    """
+
+    def __init__(self, *, ngram_size: int) -> None:
+        self._size = ngram_size
+        self._earlier: set[int] = set()
+        self._present: set[int] = set()
+        self._source: str | None = None
+
+    def judge(self, item: PoolItem) -> Reason | None:
+        question = item.trace.question
+        if question.source != self._source:
+            self._earlier |= self._present
+            self._present, self._source = set(), question.source
+        ngrams = list(list_ngrams(split_words_s1(question.text), size=self._size))
+        hashes = [hash(ngram) for ngram in ngrams]
+        for ngram, value in zip(ngrams, hashes, strict=True):
+            if value in self._earlier:
+                return Reason(name="earlier_source", evidence={"ngrams": [ngram]})
+        self._present.update(hashes)
+        return None
+
+
+def _judge_s1(protected: Sequence[ProtectedQuestion], *, config: S1DecontaminationConfig) -> Judge:
+    index = index_s1(protected, ngram_size=config.ngram_size)
+    earlier = _EarlierSources(ngram_size=config.ngram_size)
+
+    def judge(item: PoolItem) -> Reason | None:
+        reason = find_s1_reason(item.trace.question.text, index=index)
+        if reason is None and config.against_earlier_sources:
+            reason = earlier.judge(item)
+        return reason
+
+    return judge
+
+
+def _judge_overlap(
+    texts: Iterable[str],
+    *,
+    protected: Sequence[ProtectedQuestion],
+    config: OverlapDecontaminationConfig,
+    find_near: Callable[[str], Reason | None] | None,
+) -> Judge:
+    size, min_overlap = config.ngram_size, config.min_overlap
+    whole = index_overlap(protected, ngram_size=size, min_overlap=min_overlap, boilerplate=())
+    counts = count_ngrams(texts, protected_ngrams=whole.owners.keys(), ngram_size=size)
+    boilerplate = find_boilerplate(counts, max_questions=config.max_ngram_questions)
+    index = index_overlap(
+        protected, ngram_size=size, min_overlap=min_overlap, boilerplate=boilerplate
+    )
+
+    def judge(item: PoolItem) -> Reason | None:
+        text = item.trace.question.text
+        reason = find_overlap_reason(text, index=index)
+        return find_near(text) if reason is None and find_near is not None else reason
+
+    return judge
+
+
+def _near_finder(
+    protected: Sequence[ProtectedQuestion], *, config: NearDuplicatesConfig, sketcher: Sketcher
+) -> Callable[[str], Reason | None]:
+    index = NearIndex(config)
+    for number, item in enumerate(protected):
+        sketch = sketcher.sketch(item.text)
+        if sketch is not None:
+            index.add(str(number), sketch)
+
+    def find(text: str) -> Reason | None:
+        sketch = sketcher.sketch(text)
+        found = None if sketch is None else index.find(sketch)
+        if found is None:
+            return None
+        item = protected[int(found.name)]
+        return _describe(item, match="near", overlap=found.similarity, ngrams=[])
+
+    return find
+
+
 def _own(ngrams: Sequence[Collection[str]]) -> dict[str, tuple[int, ...]]:
     owners: dict[str, list[int]] = defaultdict(list)
     for number, found in enumerate(ngrams):
@@ -164,14 +254,16 @@ def _own(ngrams: Sequence[Collection[str]]) -> dict[str, tuple[int, ...]]:
     return {ngram: tuple(numbers) for ngram, numbers in owners.items()}
 
 
-def _describe(item: ProtectedQuestion, *, match: str, overlap: float, ngrams: list[str]) -> Reason:
+def _describe(
+    item: ProtectedQuestion, *, match: str, overlap: float | None, ngrams: list[str]
+) -> Reason:
     return Reason(
         name=item.benchmark,
         evidence={
             "benchmark": item.benchmark,
             "item": item.item,
             "match": match,
-            "overlap": round(overlap, 4),
+            "overlap": None if overlap is None else round(overlap, 4),
             "ngrams": ngrams[:_SHOWN_NGRAMS],
         },
     )

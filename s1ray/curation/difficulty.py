@@ -4,8 +4,13 @@ Models are asked elsewhere; here a verdict is a fact about a question. Where no 
 a source's own level stands in, and the funnel says so.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
+from s1ray.config.curation import (
+    DifficultyConfig,
+    LevelDifficultyConfig,
+    ModelsDifficultyConfig,
+)
 from s1ray.curation.items import PoolItem, Reason
 from s1ray.records import Verdict
 
@@ -56,3 +61,33 @@ def find_level_reason(
     if item.level < floor:
         return Reason(name="level_too_low", evidence={"level": item.level, "min_level": floor})
     return None
+
+
+def judge_difficulty(
+    verdicts: Verdicts, *, config: DifficultyConfig
+) -> Callable[[PoolItem], Reason | None]:
+    """Return a judge of pool items.
+
+    Args:
+        verdicts: Of the models that ``config`` names; empty where it names none.
+        config: Which rule, with its numbers.
+    """
+    if isinstance(config, ModelsDifficultyConfig):
+        return lambda item: find_unsolved_reason(
+            verdicts.get(item.trace.question.id, {}),
+            models=config.models,
+            keep_unscored=config.keep_unscored,
+        )
+    if isinstance(config, LevelDifficultyConfig):
+        return lambda item: find_level_reason(
+            item, min_levels=config.min_levels, keep_unlevelled=config.keep_unlevelled
+        )
+    return lambda _: None
+
+
+def name_difficulty_stand_in(config: DifficultyConfig) -> str | None:
+    """Return what stands in for the verdicts of s1's two models; None where models are asked."""
+    if not isinstance(config, LevelDifficultyConfig):
+        return None
+    levels = ", ".join(f"{name} >= {level:g}" for name, level in config.min_levels.items())
+    return f"the sources' own levels stand in for models' verdicts: {levels}"

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from s1ray.curation.items import PoolItem, Reason, Rejection
+from s1ray.curation.items import PoolItem, Reason, RefusedRow, Rejection
 
 JsonValue = str | int | float | bool | None | list["JsonValue"] | dict[str, "JsonValue"]
 
@@ -21,6 +21,8 @@ class FunnelStep:
     num_out: int
     reasons: tuple[tuple[str, int], ...]
     """How many were dropped for what, largest first; sums to ``num_in - num_out``."""
+    sources: tuple[tuple[str, int], ...]
+    """How many were dropped of which source, largest first."""
     stand_in: str | None
     """What the step used in place of what s1 used; None where nothing was missing."""
 
@@ -40,6 +42,7 @@ class Funnel:
                     "in": step.num_in,
                     "out": step.num_out,
                     "reasons": dict(step.reasons),
+                    "dropped_by_source": dict(step.sources),
                     "stand_in": step.stand_in,
                 }
                 for step in self.steps
@@ -55,6 +58,7 @@ class StepCount:
     stand_in: str | None
     num_in: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    sources: Counter[str] = field(default_factory=Counter)
 
     def freeze(self) -> FunnelStep:
         """Return the step as it stands."""
@@ -62,9 +66,14 @@ class StepCount:
             name=self.name,
             num_in=self.num_in,
             num_out=self.num_in - self.reasons.total(),
-            reasons=tuple(sorted(self.reasons.items(), key=lambda pair: (-pair[1], pair[0]))),
+            reasons=_rank(self.reasons),
+            sources=_rank(self.sources),
             stand_in=self.stand_in,
         )
+
+
+def _rank(counts: Counter[str]) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
 class FunnelRecorder:
@@ -86,8 +95,11 @@ class FunnelRecorder:
 
         The step takes its place in the funnel now; its counts grow as the result is consumed.
         """
-        count = self.open(step, stand_in=stand_in)
-        return self._sift(items, count=count, judge=judge)
+        return self.sift_into(items, count=self.open(step, stand_in=stand_in), judge=judge)
+
+    def admit(self, rows: Iterable[PoolItem | RefusedRow], *, step: str) -> Iterator[PoolItem]:
+        """Return the rows that became items, lazily, and hand the refused ones on."""
+        return self._admit(rows, count=self.open(step, stand_in=None))
 
     def open(self, step: str, *, stand_in: str | None) -> StepCount:
         """Add a step whose counts the caller fills."""
@@ -101,25 +113,50 @@ class FunnelRecorder:
 
     def drop(self, item: PoolItem, *, count: StepCount, reason: Reason) -> None:
         """Count one rejection and hand it on."""
-        count.reasons[reason.name] += 1
-        self._reject(
+        question = item.trace.question
+        self._record(
             Rejection(
                 step=count.name,
                 reason=reason.name,
-                id=item.trace.question.id,
-                source=item.trace.question.source,
+                id=question.id,
+                source=question.source,
                 origin=item.origin,
                 evidence=reason.evidence,
-            )
+            ),
+            count=count,
         )
 
-    def _sift(
+    def _record(self, rejection: Rejection, *, count: StepCount) -> None:
+        count.reasons[rejection.reason] += 1
+        count.sources[rejection.source] += 1
+        self._reject(rejection)
+
+    def _admit(
+        self, rows: Iterable[PoolItem | RefusedRow], *, count: StepCount
+    ) -> Iterator[PoolItem]:
+        for row in rows:
+            count.num_in += 1
+            if isinstance(row, PoolItem):
+                yield row
+                continue
+            rejection = Rejection(
+                step=count.name,
+                reason=row.reason,
+                id=None,
+                source=row.source,
+                origin=row.origin,
+                evidence={"detail": row.detail},
+            )
+            self._record(rejection, count=count)
+
+    def sift_into(
         self,
         items: Iterable[PoolItem],
         *,
         count: StepCount,
         judge: Callable[[PoolItem], Reason | None],
     ) -> Iterator[PoolItem]:
+        """Yield the items that ``judge`` has no reason to drop, counting into an open step."""
         for item in items:
             count.num_in += 1
             reason = judge(item)

@@ -24,6 +24,19 @@ class PoolItem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedRow:
+    """A source's row that never became an item."""
+
+    reason: str
+    detail: str
+    """What was found; never the row itself."""
+    source: str
+    origin: str
+    is_bad: bool
+    """Whether it counts against the source; rows that the source's own filter leaves out do not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProtectedQuestion:
     """A benchmark's question, which no training set may hold."""
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from enum import StrEnum
 
+from s1ray.config.curation import QualityConfig
 from s1ray.curation.items import PoolItem, Reason
 
 _BOLD_NUMBER = re.compile(r"\*\*(?=.*\d)[^\s\]]*\*\*")
@@ -60,6 +61,17 @@ def find_quality_reason(
         if checks[name]():
             return Reason(name=name.value, evidence={})
     return None
+
+
+def judge_quality(config: QualityConfig) -> Callable[[PoolItem], Reason | None]:
+    """Return a judge of pool items."""
+    filters = tuple(QualityFilter(name) for name in config.filters)
+    return lambda item: find_quality_reason(
+        item,
+        filters=filters,
+        asymptote_sources=config.asymptote_sources,
+        max_part=config.max_part,
+    )
 
 
 def _holds_part(text: str, *, max_part: int) -> bool:

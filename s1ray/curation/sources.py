@@ -1,19 +1,75 @@
 """Where pool items come from: generators and files, as configuration declares them.
 
-It does not know what later steps keep.
+It reads lazily and in the order of the sources. It does not know what later steps keep.
 """
 
+import hashlib
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
-from s1ray.config.pool import PoolConfig, RunningSumsSourceConfig
-from s1ray.curation.items import PoolItem
+from huggingface_hub import snapshot_download
+
+from s1ray.config.pool import HubConfig, PoolConfig, RowsSourceConfig, RunningSumsSourceConfig
+from s1ray.curation.files import find_files, read_file
+from s1ray.curation.items import PoolItem, RefusedRow
+from s1ray.curation.rows import RowLimits, build_item
 from s1ray.curation.running_sums import generate_running_sums
 
 
-def read_pool(config: PoolConfig) -> Iterator[PoolItem]:
-    """Yield every source's items, in the order of the sources."""
-    for name, source in config.sources.items():
-        yield from generate_items(source, name=name)
+class Pool:
+    """All items and refused rows of a pool; every iteration reads the sources anew."""
+
+    def __init__(self, config: PoolConfig) -> None:
+        """Find the files, so that a missing one is known before anything runs.
+
+        Raises:
+            ValueError: A file is missing, or a source is neither below the root nor on the hub.
+        """
+        self._config = config
+        self.files = {
+            name: locate_files(source, name=name, root=config.root)
+            for name, source in config.sources.items()
+            if isinstance(source, RowsSourceConfig)
+        }
+        """Per source, what is read; their content is what a fingerprint of the pool covers."""
+
+    def __iter__(self) -> Iterator[PoolItem | RefusedRow]:
+        """Yield item by item.
+
+        Raises:
+            ValueError: A source has more bad rows than ``max_bad_fraction``.
+        """
+        limits = RowLimits(
+            max_question_characters=self._config.max_question_characters,
+            image_markers=self._config.image_markers,
+        )
+        for name, source in self._config.sources.items():
+            if isinstance(source, RunningSumsSourceConfig):
+                yield from generate_items(source, name=name)
+                continue
+            rows = read_source(source, name=name, files=self.files[name], limits=limits)
+            yield from check_bad_rows(
+                rows, name=name, max_bad_fraction=self._config.max_bad_fraction
+            )
+
+
+def read_pool(config: PoolConfig) -> Pool:
+    """Return a pool whose files are all there; see ``Pool``."""
+    return Pool(config)
+
+
+def fingerprint_pool(config: PoolConfig) -> dict[str, list[str]]:
+    """Return the sha256 of each source's files, in order: what the pool's rows depend on.
+
+    Generated sources depend on their configuration alone and have no entry.
+
+    Raises:
+        ValueError: As ``Pool``.
+    """
+    return {
+        name: [_hash_file(path) for path in files] for name, files in Pool(config).files.items()
+    }
 
 
 def generate_items(source: RunningSumsSourceConfig, *, name: str) -> Iterator[PoolItem]:
@@ -29,3 +85,73 @@ def generate_items(source: RunningSumsSourceConfig, *, name: str) -> Iterator[Po
     )
     for number, trace in enumerate(traces):
         yield PoolItem(trace=trace, origin=f"{name}:{number}", level=None)
+
+
+def read_source(
+    source: RowsSourceConfig, *, name: str, files: tuple[Path, ...], limits: RowLimits
+) -> Iterator[PoolItem | RefusedRow]:
+    """Yield the items and refused rows of one source's files."""
+    for path in files:
+        for row in read_file(path):
+            yield build_item(row, source=source, name=name, limits=limits)
+
+
+def locate_files(source: RowsSourceConfig, *, name: str, root: str | None) -> tuple[Path, ...]:
+    """Return a source's files: below the root, or fetched from the hub where there is no root.
+
+    Raises:
+        ValueError: The source has no files of that kind, or they are missing.
+    """
+    if root is not None:
+        if not source.files:
+            raise ValueError(
+                f"pool.sources.{name} names no files, and pool.root={root} asks for local ones. "
+                f"Set pool.sources.{name}.files, or pool.root=null to read it from the hub."
+            )
+        return find_files(Path(root), patterns=source.files)
+    if source.hub is None:
+        raise ValueError(
+            f"pool.sources.{name} is not on the hub, and pool.root is null. Set pool.root to the "
+            "directory that holds its files."
+        )
+    return find_files(fetch_from_hub(source.hub), patterns=source.hub.files)
+
+
+def fetch_from_hub(hub: HubConfig) -> Path:
+    """Return the local copy of a hub dataset's files, downloading what is not cached."""
+    return Path(
+        snapshot_download(
+            hub.repository,
+            repo_type="dataset",
+            revision=hub.revision,
+            allow_patterns=list(hub.files),
+        )
+    )
+
+
+def check_bad_rows(
+    rows: Iterator[PoolItem | RefusedRow], *, name: str, max_bad_fraction: float
+) -> Iterator[PoolItem | RefusedRow]:
+    """Pass a source's rows through, and refuse the source at its end if too many were bad.
+
+    Raises:
+        ValueError: More than ``max_bad_fraction`` of the rows are bad.
+    """
+    num_rows, bad = 0, Counter[str]()
+    for row in rows:
+        num_rows += 1
+        if isinstance(row, RefusedRow) and row.is_bad:
+            bad[row.reason] += 1
+        yield row
+    if bad.total() > max_bad_fraction * num_rows:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in bad.most_common())
+        raise ValueError(
+            f"{bad.total()} of {num_rows} rows of source {name} are bad ({reasons}), more than "
+            f"pool.max_bad_fraction={max_bad_fraction:g} allows. Correct "
+            f"pool.sources.{name}.columns, clean the files, or raise pool.max_bad_fraction."
+        )
+
+
+def _hash_file(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

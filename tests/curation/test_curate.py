@@ -8,10 +8,12 @@ from s1ray.config.curation import (
     DifficultyConfig,
     QualityConfig,
     SelectionConfig,
+    SourceDiversityConfig,
 )
-from s1ray.curation.curate import CurationRules, curate
+from s1ray.curation.curate import curate
 from s1ray.curation.items import PoolItem, ProtectedQuestion, Rejection
 from s1ray.curation.running_sums import generate_running_sums
+from s1ray.curation.screening import CurationRules
 from s1ray.records import Verdict
 
 
@@ -26,6 +28,8 @@ def _rules(
         "after_difficulty": True,
     }
     return CurationRules(
+        max_duplicate_fraction=0.1,
+        diversity=SourceDiversityConfig(kind="source"),
         decontamination=TypeAdapter(DecontaminationConfig).validate_python(
             {
                 "mode": "overlap",

@@ -1,0 +1,123 @@
+"""Rows of JSON, JSONL and Parquet files, one by one.
+
+It knows file formats, not what a row means. A line that is no JSON object is handed on as
+malformed, never skipped.
+"""
+
+import gzip
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from pyarrow import parquet
+
+Row = Mapping[str, object]
+
+_FORMATS = (".jsonl", ".json", ".parquet")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawRow:
+    """One row with its place."""
+
+    file: str
+    number: int
+    """Counted from 0."""
+    content: Row | None
+    """None where the row is malformed."""
+    error: str | None
+
+
+def find_files(root: Path, *, patterns: Iterable[str]) -> tuple[Path, ...]:
+    """Return the files below a directory that match, pattern by pattern, sorted within one.
+
+    Raises:
+        ValueError: The directory is missing, or a pattern matches nothing.
+    """
+    if not root.is_dir():
+        raise ValueError(
+            f"pool.root={root} is not a directory. Set pool.root to the directory that holds the "
+            "sources' files, or pool.root=null to fetch them from the hub."
+        )
+    found: list[Path] = []
+    for pattern in patterns:
+        matches = sorted(path for path in root.glob(pattern) if path.is_file())
+        if not matches:
+            raise ValueError(
+                f"no file below pool.root={root} matches {pattern!r}. Put the file there, correct "
+                "the source's files, or remove the source from pool.sources."
+            )
+        found.extend(matches)
+    return tuple(found)
+
+
+def read_file(path: Path) -> Iterator[RawRow]:
+    """Yield a file's rows, reading JSONL and Parquet piece by piece.
+
+    Raises:
+        ValueError: The format is not known, or the file as a whole cannot be read.
+    """
+    suffix = Path(path.name.removesuffix(".gz")).suffix
+    if suffix == ".jsonl":
+        yield from _read_jsonl(path)
+    elif suffix == ".json":
+        yield from _read_json(path)
+    elif suffix == ".parquet":
+        yield from _read_parquet(path)
+    else:
+        raise ValueError(
+            f"cannot read {path}: its format is {suffix or 'not named'!r}, and readable are "
+            f"{', '.join(_FORMATS)} (JSON also with .gz). Convert it, or correct the source."
+        )
+
+
+def _open(path: Path) -> BinaryIO:
+    return cast("BinaryIO", gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb"))
+
+
+def _read_jsonl(path: Path) -> Iterator[RawRow]:
+    with _open(path) as stream:
+        # Bytes are split at b"\n" alone; text lines would also end at U+2028 and the like.
+        for number, line in enumerate(stream):
+            if line.strip():
+                yield _parse(path.name, number, line)
+
+
+def _parse(file: str, number: int, line: bytes) -> RawRow:
+    try:
+        content = json.loads(line)
+    except ValueError as error:
+        return RawRow(file=file, number=number, content=None, error=str(error))
+    return _check(file, number, content)
+
+
+def _check(file: str, number: int, content: object) -> RawRow:
+    if isinstance(content, dict):
+        return RawRow(file=file, number=number, content=content, error=None)
+    error = f"a row must be an object, and this is a {type(content).__name__}"
+    return RawRow(file=file, number=number, content=None, error=error)
+
+
+def _read_json(path: Path) -> Iterator[RawRow]:
+    with _open(path) as stream:
+        try:
+            content = json.load(stream)
+        except ValueError as error:
+            raise ValueError(f"cannot read {path}: {error}. It must be one JSON array.") from error
+    if not isinstance(content, list):
+        raise ValueError(
+            f"cannot read {path}: it must be one JSON array of objects, and is a "
+            f"{type(content).__name__}. Name the file .jsonl if it has one object a line."
+        )
+    for number, row in enumerate(content):
+        yield _check(path.name, number, row)
+
+
+def _read_parquet(path: Path) -> Iterator[RawRow]:
+    number = 0
+    for batch in parquet.ParquetFile(path).iter_batches():
+        for row in batch.to_pylist():
+            yield RawRow(file=path.name, number=number, content=row, error=None)
+            number += 1
