@@ -85,7 +85,7 @@ def compare(
 def read_integer(segment: str) -> int | None:
     """Return the integer an answer states: alone, after its last "=" or "is", or as its one number.
 
-    A fraction, a power or any other calculation is not an integer here.
+    A power, a factorial or any other calculation is not an integer here.
     """
     for text in (segment, _TAIL.split(segment)[-1]):
         if (value := _read_whole(text)) is not None:

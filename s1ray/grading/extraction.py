@@ -24,6 +24,7 @@ _LABELS: dict[AnswerForm, re.Pattern[str]] = {
 }
 _ANSWER_TAG = re.compile(r"<answer>", re.IGNORECASE)
 _ANSWER_TAG_END = re.compile(r"</answer>", re.IGNORECASE)
+_UNFINISHED_BOX = re.compile(r"\\(?:boxed|fbox)")
 _DISPLAY_MATH = {r"\[": r"\]", "$$": "$$"}
 _ASSERTION = re.compile(r"^.*\b(?:is|are|equals)\b(?!\s+not\b):?\s+", re.IGNORECASE)
 _NEXT_SENTENCE = re.compile(r"[.!]\s+(?=[A-Z][a-z]*\b[ ,])")
@@ -70,22 +71,18 @@ def extract_answer(
         None where nothing in the answer part has one of the forms. A ``\boxed`` that is never
         closed is no match; an empty last match yields nothing, rather than an earlier one.
     """
-    part = _SPECIAL_TOKENS.sub(" ", find_answer_part(text))
+    part = _SPECIAL_TOKENS.sub(" ", find_answer_part(text)).strip()
+    is_labelled = False
     for form, find in _FINDERS.items():
-        if form not in forms:
-            continue
-        segments = find(part)
-        if form == "bare":
-            segments = (s for s in segments if "\n" not in s and len(s) <= max_bare_characters)
-        if kind is AnswerKind.LETTER:
-            answer = next(filter(None, map(read_letter, segments)), None)
-        else:
-            answer = next(segments, None)
-        if answer and form != "boxed" and kind in (AnswerKind.INTEGER, AnswerKind.MATH):
-            answer = _trim_prose(answer)
-        if answer:
-            return answer
-    return None
+        if form in forms:
+            answer = _choose(find(part), kind=kind, is_prose=form != "boxed")
+            if answer:
+                return answer
+            is_labelled = is_labelled or answer is not None
+    is_bare = "bare" in forms and not is_labelled and len(part) <= max_bare_characters
+    if not is_bare or "\n" in part or _UNFINISHED_BOX.search(part):
+        return None
+    return _choose(iter([part]), kind=kind, is_prose=True) or None
 
 
 def read_letter(segment: str) -> str | None:
@@ -107,6 +104,15 @@ def read_letter(segment: str) -> str | None:
     if match is None or _SEVERAL_LETTERS.match(rest) or _ARTICLE.match(rest):
         return None
     return match.group(1)
+
+
+def _choose(segments: Iterator[str], *, kind: AnswerKind, is_prose: bool) -> str | None:
+    """Return the answer among a form's matches; empty where the last match is, None for none."""
+    if kind is AnswerKind.LETTER:
+        return next(filter(None, map(read_letter, segments)), None)
+    segment = next(segments, None)
+    is_trimmed = is_prose and kind is not AnswerKind.TEXT
+    return _trim_prose(segment) if segment and is_trimmed else segment
 
 
 def _find_boxes(text: str) -> Iterator[str]:
@@ -137,10 +143,6 @@ def _find_labels(form: AnswerForm) -> Callable[[str], Iterator[str]]:
         return map(_read_segment, _split_after(text, _LABELS[form]))
 
     return find
-
-
-def _find_bare(text: str) -> Iterator[str]:
-    yield text.strip()
 
 
 def _split_after(text: str, pattern: re.Pattern[str]) -> Iterator[str]:
@@ -178,6 +180,5 @@ _FINDERS: dict[AnswerForm, Callable[[str], Iterator[str]]] = {
     "answer": _find_labels("answer"),
     "hashes": _find_labels("hashes"),
     "short_label": _find_labels("short_label"),
-    "bare": _find_bare,
 }
 """In the order in which they are tried; each yields its matches from the last to the first."""

@@ -5,6 +5,7 @@ needs neither floating point nor algebra.
 """
 
 import re
+import sys
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -35,6 +36,8 @@ class Numeral:
 def read_numeral(text: str) -> Numeral | None:
     """Return the number a text is; None where it is more, less or other than one numeral."""
     text = text.strip()
+    if len(text) > sys.int_info.default_max_str_digits:
+        return None
     if _THOUSANDS.fullmatch(text):
         text = text.replace(",", "").replace(" ", "")
     if _DECIMAL.fullmatch(text):
@@ -48,9 +51,8 @@ def read_numeral(text: str) -> Numeral | None:
     if match := _SCIENTIFIC.fullmatch(text):
         exponent = int(match[2] or match[3])
         return Numeral(value=Fraction(match[1]) * Fraction(10) ** exponent, is_exact=False)
-    if match := _HEXADECIMAL.fullmatch(text):
-        return Numeral(value=Fraction(int(match[1] + match[2], 16)), is_exact=True)
-    return None
+    match = _HEXADECIMAL.fullmatch(text)
+    return match and Numeral(value=Fraction(int(match[1] + match[2], 16)), is_exact=True)
 
 
 def are_close(gold: Numeral, answer: Numeral, *, tolerance: float) -> bool:

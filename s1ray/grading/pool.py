@@ -18,6 +18,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -46,10 +47,9 @@ class GraderPool:
     """Grades texts; verdicts are those of ``grade_answer``, and TIMEOUT past the deadline."""
 
     def __init__(self, config: GradingConfig) -> None:
-        """Start the processes; the first comparisons wait until they are up."""
+        """Get ready; processes start with the first comparisons that need them."""
         self._config = config
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._failure: RuntimeError | None = None
         self._is_closed = False
         self._threads = [
             threading.Thread(target=self._feed, name=f"grader-{index}", daemon=True)
@@ -111,26 +111,24 @@ class GraderPool:
         self.close()
 
     def _feed(self) -> None:
-        """Hand jobs to one process, for ever; a new process is up before the next job is taken."""
+        """Hand jobs to one process, started for the first of them, until there are no more."""
         process = None
         try:
-            while True:
+            while (job := self._jobs.get()) is not None:
+                if not job.future.set_running_or_notify_cancel():
+                    continue
                 try:
                     process = process or _GraderProcess(self._config.pool)
                 except RuntimeError as error:
-                    self._failure = error
-                job = self._jobs.get()
-                if job is None:
-                    return
-                if not job.future.set_running_or_notify_cancel():
+                    job.future.set_exception(error)
                     continue
-                if process is None:
-                    job.future.set_exception(self._failure)
-                    continue
-                answer = process.compare(job.comparison)
+                job.future.set_result(process.compare(job.comparison))
                 if not process.is_alive:
                     process = None
-                job.future.set_result(answer)
+                    # Up again before the next job is taken, so that another process takes it if
+                    # it can. A start that fails is tried again, and reported, with that job.
+                    with suppress(RuntimeError):
+                        process = _GraderProcess(self._config.pool)
         finally:
             if process is not None:
                 process.kill()

@@ -1,0 +1,202 @@
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+
+from s1ray.grading.grader import grade_answer
+from s1ray.grading.pool import GraderPool, GradingItem
+from s1ray.grading.worker import READY
+from s1ray.records import AnswerKind, GradedAnswer, Verdict
+from tests.grading.settings import ROOT, read_grading
+
+POISON = GradingItem(text=r"\boxed{9^{9^9}}", gold=r"8^{8^8}+1", kind=AnswerKind.MATH)
+"""Math-Verify alone does not come back from this comparison within minutes."""
+
+
+def root_plus(number: int) -> GradingItem:
+    return GradingItem(
+        text=rf"\boxed{{\sqrt{{2}} + {number}}}", gold=rf"{number}+\sqrt{{2}}", kind=AnswerKind.MATH
+    )
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[GraderPool]:
+    with GraderPool(read_grading("layered", num_workers=1, deadline_seconds=20.0)) as opened:
+        yield opened
+
+
+def test_pool_gives_the_verdicts_of_the_plain_function_in_order(pool: GraderPool) -> None:
+    texts = [r"\boxed{x+1}", "Answer: 7", "Answer: B", "nothing\nat all", r"\boxed{1+x+y}", "#"]
+    kinds = [AnswerKind.MATH] * 2 + [AnswerKind.LETTER] + [AnswerKind.MATH] * 3
+    golds = ["1+x", "7", "B", "7", "1+x", ""]
+    items = [
+        GradingItem(text=text, gold=gold, kind=kind)
+        for text, gold, kind in zip(texts, golds, kinds, strict=True)
+    ]
+    config = read_grading("layered")
+    expected = [
+        grade_answer(item.text, gold=item.gold, kind=item.kind, config=config, judge=None)
+        for item in items
+    ]
+    assert list(pool.grade_all(items, max_pending=2)) == expected
+    assert {graded.verdict for graded in expected} == {
+        Verdict.CORRECT,
+        Verdict.INCORRECT,
+        Verdict.NO_ANSWER,
+        Verdict.GOLD_ERROR,
+    }
+
+
+def test_pool_grades_from_asyncio_without_blocking_the_loop(pool: GraderPool) -> None:
+    async def run() -> list[GradedAnswer]:
+        items = [root_plus(number) for number in range(10)]
+        return await asyncio.gather(
+            *(pool.grade(item.text, gold=item.gold, kind=item.kind) for item in items)
+        )
+
+    assert {graded.verdict for graded in asyncio.run(run())} == {Verdict.CORRECT}
+
+
+def test_pool_grades_from_a_thread_other_than_the_main_one(pool: GraderPool) -> None:
+    found: list[GradedAnswer] = []
+    thread = threading.Thread(target=lambda: found.append(pool.submit(root_plus(3)).result()))
+    thread.start()
+    thread.join()
+    assert [graded.verdict for graded in found] == [Verdict.CORRECT]
+
+
+def test_poisoned_item_times_out_and_delays_nobody() -> None:
+    config = read_grading("layered", num_workers=2, deadline_seconds=8.0)
+    with GraderPool(config) as pool:
+        pool.submit(root_plus(0)).result()
+        start = time.monotonic()
+        poisoned = pool.submit(POISON)
+        others = [pool.submit(root_plus(number)) for number in range(40)]
+        verdicts = [future.result().verdict for future in others]
+        assert not poisoned.done()
+        assert time.monotonic() - start < config.pool.deadline_seconds
+        assert set(verdicts) == {Verdict.CORRECT}
+        graded = poisoned.result()
+    assert graded == GradedAnswer(verdict=Verdict.TIMEOUT, extracted="9^{9^9}", layer=None)
+
+
+def test_killed_process_leaves_its_item_unscored_and_is_replaced() -> None:
+    others = find_children(os.getpid())
+    with GraderPool(read_grading("layered", num_workers=1, deadline_seconds=20.0)) as pool:
+        pool.submit(root_plus(0)).result()
+        future = pool.submit(POISON)
+        (child,) = find_children(os.getpid()) - others
+        os.kill(child, signal.SIGKILL)
+        assert future.result(timeout=30).verdict is Verdict.UNSCORED
+        assert pool.submit(root_plus(1)).result().verdict is Verdict.CORRECT
+
+
+def test_cheap_layers_need_no_process() -> None:
+    config = read_grading("layered", num_workers=1, startup_seconds=1e-6)
+    with GraderPool(config) as pool:
+        graded = pool.submit(GradingItem(text="Answer: 7", gold="7", kind=AnswerKind.INTEGER))
+        assert graded.done()
+        with pytest.raises(RuntimeError, match=r"not ready within 1e-06 s.*startup_seconds"):
+            pool.submit(root_plus(1)).result()
+
+
+def test_closed_pool_takes_nothing() -> None:
+    pool = GraderPool(read_grading("layered", num_workers=1))
+    pool.close()
+    with pytest.raises(ValueError, match="grader pool is closed"):
+        pool.submit(root_plus(1))
+
+
+def test_process_is_replaced_after_a_time_out_and_a_cancelled_item_is_passed_over() -> None:
+    with GraderPool(read_grading("layered", num_workers=1, deadline_seconds=2.0)) as pool:
+        poisoned, waiting = pool.submit(POISON), pool.submit(root_plus(1))
+        assert waiting.cancel()
+        assert poisoned.result().verdict is Verdict.TIMEOUT
+        assert pool.submit(root_plus(2)).result().verdict is Verdict.CORRECT
+
+
+def test_processes_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import sys, time
+            from s1ray.grading.pool import GraderPool
+            from tests.grading.settings import read_grading
+            from tests.grading.test_pool import root_plus
+            pool = GraderPool(read_grading("layered", num_workers=2, deadline_seconds=1.0))
+            for future in [pool.submit(root_plus(number)) for number in range(2)]:
+                future.result()
+            print("torch" in sys.modules, flush=True)
+            time.sleep(60)
+            """
+        )
+    )
+    parent = subprocess.Popen(
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    with parent:
+        assert parent.stdout is not None
+        has_torch = parent.stdout.readline()
+        children = find_children(parent.pid)
+        parent.kill()
+    assert has_torch == b"False\n"
+    assert len(children) == 2
+    deadline = time.monotonic() + 20
+    while any(is_running(child) for child in children) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not [child for child in children if is_running(child)]
+
+
+def test_lost_process_ends_at_its_alarm() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "s1ray.grading.worker", str(theirs.fileno()), "1", str(2**32)],
+            pass_fds=[theirs.fileno()],
+            cwd=ROOT,
+        )
+    connection = Connection(ours.detach())
+    assert connection.recv_bytes() == READY
+    connection.send([(r"8^{8^8}+1", "9^{9^9}")])
+    connection.close()
+    assert child.wait(timeout=30) == -signal.SIGALRM
+
+
+def test_grading_process_sees_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "secret")
+    others = find_children(os.getpid())
+    with GraderPool(read_grading("layered", num_workers=1)) as pool:
+        pool.submit(root_plus(0)).result()
+        (child,) = find_children(os.getpid()) - others
+        assert b"WANDB" not in Path(f"/proc/{child}/environ").read_bytes()
+
+
+def find_children(parent: int) -> set[int]:
+    """The grading processes of a process."""
+    return {
+        int(path.name)
+        for path in Path("/proc").glob("[0-9]*")
+        if is_running(int(path.name))
+        and f"\nPPid:\t{parent}\n" in (path / "status").read_text()
+        and b"s1ray.grading.worker" in (path / "cmdline").read_bytes()
+    }
+
+
+def is_running(process: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False

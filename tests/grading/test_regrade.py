@@ -1,0 +1,131 @@
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from s1ray.config.grade import GradeConfig, GradeFields
+from s1ray.grading.regrade import RegradeReport, describe, regrade
+from s1ray.records import AnswerKind, Verdict
+from tests.grading.settings import read_grading, read_yaml
+
+STORED = read_grading("stored", num_workers=1)
+ROWS: list[dict[str, Any]] = [
+    {"out": {"text": "#### 42"}, "gold": "6 * 7 = 42\nA: 42", "ok": True},
+    {"out": {"text": r"\boxed{1/2}"}, "gold": r"\frac{1}{2}", "ok": 0.0},
+    {"out": {"text": None}, "gold": "5", "ok": "no_answer"},
+    {"out": {"text": "Answer: 4"}, "gold": None, "ok": None},
+    {"out": {"text": "Answer: 7\u2028!"}, "gold": "7\u2028!", "ok": "unscored"},
+]
+
+
+def run(tmp_path: Path, rows: list[dict[str, Any]], **changes: Any) -> RegradeReport:
+    source = tmp_path / "in.jsonl"
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    source.write_text(text, encoding="utf-8")
+    names = {"text": "out.text", "gold": "gold", "id": None, "answer_kind": None, "verdict": "ok"}
+    return regrade(
+        source,
+        output_path=changes.pop("output_path", tmp_path / "deep" / "out.jsonl"),
+        fields=GradeFields.model_validate({**names, **changes}),
+        answer_kind=AnswerKind.MATH,
+        max_pending=3,
+        config=STORED,
+    )
+
+
+def test_rows_come_back_with_verdict_layer_and_extracted(tmp_path: Path) -> None:
+    report = run(tmp_path, ROWS)
+    lines = (tmp_path / "deep" / "out.jsonl").read_text(encoding="utf-8").split("\n")
+    written = [json.loads(line) for line in lines if line]
+    assert [row["verdict"] for row in written] == [
+        "correct",
+        "correct",
+        "no_answer",
+        "gold_error",
+        "correct",
+    ]
+    assert [row["layer"] for row in written] == ["integer", "number", None, None, "string"]
+    assert [row["extracted"] for row in written] == ["42", "1/2", None, None, "7\u2028!"]
+    assert [{key: row[key] for key in ("out", "gold", "ok")} for row in written] == ROWS
+    assert report.num_rows == 5
+    assert report.verdicts["correct"] == 3
+    assert list((tmp_path / "deep").iterdir()) == [tmp_path / "deep" / "out.jsonl"]
+
+
+def test_disagreements_with_a_stored_verdict_are_listed(tmp_path: Path) -> None:
+    report = run(tmp_path, ROWS)
+    assert report.num_compared == 3
+    (found,) = report.disagreements
+    assert (found.row, found.id, found.stored_correct) == (1, "1", False)
+    assert found.graded.verdict is Verdict.CORRECT
+    assert report.agreement == pytest.approx(2 / 3)
+    text = describe(report)
+    assert "2 of 3 (66.67 %)" in text
+    assert "row 1 (1): stored incorrect, graded correct by number: extracted '1/2'" in text
+
+
+def test_without_a_stored_verdict_nothing_is_compared(tmp_path: Path) -> None:
+    report = run(tmp_path, ROWS, verdict=None)
+    assert report.agreement is None
+    assert "agreement" not in describe(report)
+
+
+def test_gzip_in_and_out_with_the_same_bytes_each_time(tmp_path: Path) -> None:
+    packed = [tmp_path / "a.jsonl.gz", tmp_path / "b.jsonl.gz"]
+    for path in packed:
+        run(tmp_path, ROWS, output_path=path)
+    assert packed[0].read_bytes() == packed[1].read_bytes()
+    assert len(gzip.decompress(packed[0].read_bytes()).split(b"\n")) == len(ROWS) + 1
+    again = regrade(
+        packed[0],
+        output_path=tmp_path / "c.jsonl",
+        fields=GradeFields(
+            text="extracted", gold="gold", id="gold", answer_kind=None, verdict="verdict"
+        ),
+        answer_kind=AnswerKind.MATH,
+        max_pending=3,
+        config=STORED,
+    )
+    assert again.agreement == 1
+
+
+def test_rows_may_name_their_answer_kind(tmp_path: Path) -> None:
+    rows = [
+        {"out": {"text": "Answer: B"}, "gold": "B", "kind": "letter"},
+        {"out": {"text": "Answer: 1/2"}, "gold": "1/2", "kind": "text"},
+    ]
+    report = run(tmp_path, rows, answer_kind="kind", verdict=None)
+    assert report.layers == {"letter": 1, "string": 1}
+
+
+@pytest.mark.parametrize(
+    ("row", "changes", "message"),
+    [
+        ({"gold": "1"}, {}, r"row 0 of in.jsonl has no field 'out.text'; it has gold"),
+        ({"out": {"text": "1"}}, {}, "no field 'gold'"),
+        ({**ROWS[0], "ok": "perhaps"}, {}, "row 0: the stored verdict ok='perhaps'"),
+        ({**ROWS[0], "kind": "prose"}, {"answer_kind": "kind"}, "kind='prose' is no answer kind"),
+    ],
+)
+def test_unreadable_row_is_refused_before_anything_is_graded(
+    tmp_path: Path, row: dict[str, Any], changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path, [row], **changes)
+    assert not (tmp_path / "deep").exists()
+
+
+def test_input_is_never_overwritten(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is the input"):
+        run(tmp_path, ROWS, output_path=tmp_path / "in.jsonl")
+
+
+def test_configuration_of_the_command_parses() -> None:
+    content = read_yaml("grade.yaml")
+    assert {"grading": "stored"} in content.pop("defaults")
+    content["fields"] |= {"text": "a", "gold": "b"}
+    given = {"input": "a.jsonl", "output": "b.jsonl", "grading": STORED.model_dump()}
+    config = GradeConfig.model_validate({**content, **given})
+    assert config.answer_kind == "math"
