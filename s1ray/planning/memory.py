@@ -176,6 +176,9 @@ def _size_gathered(model: ModelShape, recipe: Recipe) -> Part:
 def _size_activations(model: ModelShape, recipe: Recipe, *, row_tokens: int) -> tuple[Part, Part]:
     compute = recipe.compute_bytes
     layer = model.count_layer_bytes(mode=recipe.checkpointing, compute_bytes=compute)
+    if recipe.checkpointing is ActivationCheckpointing.SELECTIVE and recipe.sequence_parallel > 1:
+        # Exchanged queries, keys, values and outputs are kept rather than sent again.
+        layer += compute * model.count_exchanged(degree=recipe.sequence_parallel)
     ends = (2 * MASTER_BYTES + 2 * compute) * model.hidden_size
     kept = float(row_tokens * (model.num_layers * layer + ends))
     working = float(row_tokens * model.count_working_bytes(compute_bytes=compute))

@@ -102,6 +102,13 @@ class ModelShape:
             )
         return self.num_layers * sum(rank * sum(self.products[name]) for name in targets)
 
+    def count_exchanged(self, *, degree: int) -> int:
+        """Return the elements a token that sequence parallelism sends in each layer.
+
+        Queries, keys, values and outputs; fewer key heads than ranks are copied, one for each.
+        """
+        return 2 * (self.num_heads + max(self.num_kv_heads, degree)) * self.head_dim
+
     def count_flops(self, num_tokens: int, *, num_adapters: int | None) -> float:
         """Return the FLOPs of forward and backward over one document.
 

@@ -16,7 +16,7 @@ from s1ray.planning.recipe import Recipe, draw_lengths
 
 BITS = 8
 SLOWEST_GBIT, FASTEST_GBIT = 0.1, 10_000.0
-HALVINGS = 60
+HALVINGS = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -167,9 +167,7 @@ def _time_sequence_exchange(
     degree = recipe.sequence_parallel
     if degree == 1:
         return 0.0
-    # Fewer key heads than ranks are copied until every rank has one.
-    kv_heads = max(model.num_kv_heads, degree)
-    elements = 2 * (model.num_heads + kv_heads) * model.head_dim
+    elements = model.count_exchanged(degree=degree)
     tokens = workload.slowest_tokens / (workload.num_steps * degree)
     directions = 3 if recipe.checkpointing is ActivationCheckpointing.FULL else 2
     sent = tokens * elements * recipe.compute_bytes * model.num_layers * directions
