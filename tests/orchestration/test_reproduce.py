@@ -1,0 +1,108 @@
+"""The whole recipe on a real Ray: every stage, its files, and what a second run does not repeat."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from s1ray.config.recipe import Recipe
+from s1ray.curation.traces import read_traces
+from s1ray.evaluation.store import read_samples
+from s1ray.orchestration.events import read_events
+from s1ray.orchestration.reproduce import prepare_reproduce, run_reproduce
+from s1ray.orchestration.runs import read_manifest
+
+pytestmark = pytest.mark.usefixtures("ray_head")
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+def _stages(path: Path) -> dict[str, Path]:
+    described = json.loads((path / "run.json").read_text(encoding="utf-8"))
+    return {name: (path / place).resolve() for name, place in described["steps"].items()}
+
+
+def _list_files(root: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
+
+
+def test_reproduce_leaves_every_stage_finished_and_repeats_none(
+    tiny: Callable[..., Recipe], storage: Path
+) -> None:
+    recipe = tiny(storage=storage)
+    path = run_reproduce(prepare_reproduce(recipe))
+    stages = _stages(path)
+
+    assert set(stages) == {"curate", "base", "train", "trained"}
+    assert all(read_manifest(stage) is not None for stage in (path, *stages.values()))
+    assert len(read_traces(stages["curate"] / "selected.jsonl")) == 10
+    steps = [row["global_step"] for row in read_events(stages["train"])]
+    assert steps == list(range(1, 2 * 3 + 1))
+    samples = list(read_samples(stages["trained"] / "samples.jsonl"))
+    assert len({sample.task for sample in samples}) == 4 * 3
+    results = json.loads((path / "results.json").read_text(encoding="utf-8"))
+    assert {(point["model"], point["policy"]) for point in results["points"]} == {
+        (model, policy)
+        for model in ("base", "trained")
+        for policy in ("cap_0", "cap_4", "wait_1")
+    }
+    assert "<svg" in (path / "report.html").read_text(encoding="utf-8")
+    assert (storage / "latest").resolve() == path
+
+    before = {name: _list_files(stage) for name, stage in stages.items()}
+    again = run_reproduce(prepare_reproduce(recipe))
+
+    assert again == path
+    assert {name: _list_files(stage) for name, stage in stages.items()} == before
+
+
+def test_reproduce_another_budget_evaluates_again_and_trains_not(
+    tiny: Callable[..., Recipe], storage: Path
+) -> None:
+    first = prepare_reproduce(tiny(storage=storage))
+    other = prepare_reproduce(tiny("budget.max_thinking_tokens=[0,6]", storage=storage))
+
+    assert other.training.run.name == first.training.run.name
+    assert other.base.run.name == first.base.run.name
+    assert other.run.name != first.run.name
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "tracking.project=other",
+        "serving.num_replicas=2",
+        "sharding.num_workers=1",
+        "ray.max_failures=9",
+        "evaluation.runtime.max_in_flight=1",
+    ],
+)
+def test_names_do_not_change_with_what_does_not_change_results(
+    tiny: Callable[..., Recipe], storage: Path, override: str
+) -> None:
+    first = prepare_reproduce(tiny(storage=storage))
+    other = prepare_reproduce(tiny(override, storage=storage))
+
+    assert other.run.name == first.run.name
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "training.optimizer.learning_rate=2e-3",
+        "pool.sources.running_sums.seed=5",
+        "model.random.seed=1",
+        "selection.seed=1",
+    ],
+)
+def test_names_change_with_what_changes_the_training(
+    tiny: Callable[..., Recipe], storage: Path, override: str
+) -> None:
+    first = prepare_reproduce(tiny(storage=storage))
+    other = prepare_reproduce(tiny(override, storage=storage))
+
+    assert other.training.run.name != first.training.run.name
