@@ -13,16 +13,8 @@ from s1ray.config.report import ReportConfig
 from s1ray.reporting.datacard import DataCard, read_data_card, read_funnel
 from s1ray.reporting.formats import format_count, format_seconds, format_time
 from s1ray.reporting.headlines import Headline, build_headlines
-from s1ray.reporting.read import (
-    Experiment,
-    Results,
-    Run,
-    TrainingStep,
-    find_strings,
-    read_experiment,
-    read_results,
-    read_training,
-)
+from s1ray.reporting.read import find_strings, read_experiment, read_results, read_training
+from s1ray.reporting.records import Experiment, Results, Run, TrainingStep
 from s1ray.reporting.samples import Injections, SampleFile, Samples, read_samples
 from s1ray.reporting.tables import Table
 

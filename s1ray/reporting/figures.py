@@ -5,9 +5,9 @@ is one of ``PALETTE``, so that a page can exchange it for its own.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -17,9 +17,30 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLoc
 
 from s1ray.reporting.artwork import PALETTE, SERIES, STYLE
 from s1ray.reporting.formats import TIMES
-from s1ray.reporting.read import BudgetPoint, TrainingStep
+from s1ray.reporting.records import METHODS, BudgetPoint, TrainingStep
 from s1ray.reporting.tables import order_models, order_points
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """How the points of one method are drawn."""
+
+    marker: str
+    line: str
+    is_filled: bool
+
+
+LOOKS = {
+    "budget": Look(marker="o", line="-", is_filled=True),
+    "wait": Look(marker="D", line="", is_filled=False),
+    "token": Look(marker="^", line=":", is_filled=False),
+    "token_forced": Look(marker="^", line=":", is_filled=True),
+    "step": Look(marker="v", line="-.", is_filled=False),
+    "step_forced": Look(marker="v", line="-.", is_filled=True),
+    "class": Look(marker="s", line="", is_filled=False),
+    "reject": Look(marker="X", line="--", is_filled=True),
+}
+"""By method, in the order they are drawn."""
 MAX_LABELLED_MODELS = 2
 """Beyond these, the numbers of Waits would overprint; the tables hold them."""
 CHARACTERS_PER_INCH = 12
@@ -36,8 +57,8 @@ def plot_scaling(
 ) -> Figure:
     """Return accuracy against mean thinking tokens, a panel for each benchmark.
 
-    A model's budgets are joined; its Waits stand alone as open diamonds. Bars are one standard
-    error.
+    A model's budgets are joined; its Waits stand alone as open diamonds; other methods have marks
+    of their own. Bars are one standard error.
 
     Args:
         points: Unscored ones are left out.
@@ -98,25 +119,26 @@ def _select_drawable(points: Sequence[BudgetPoint]) -> list[BudgetPoint]:
 def _draw_model(
     panel: Axes, points: Sequence[BudgetPoint], *, colour: str, has_labels: bool
 ) -> None:
-    budgets = sorted(
-        (point for point in points if not point.num_waits),
-        key=lambda point: point.thinking_tokens or 0,
-    )
-    waits = [point for point in points if point.num_waits]
-    bars: dict[str, Any] = {"color": colour, "elinewidth": 0.9, "capsize": 2, "capthick": 0.9}
-    joined: dict[str, Any] = {"marker": "o", "linestyle": "-"}
-    alone: dict[str, Any] = {"marker": "D", "linestyle": "", "markerfacecolor": PALETTE["paper"]}
-    for group, look in ((budgets, joined), (waits, alone)):
-        if group:
+    for method, look in LOOKS.items():
+        line = sorted(
+            (point for point in points if point.method == method),
+            key=lambda point: point.thinking_tokens or 0,
+        )
+        if line:
             panel.errorbar(
-                [point.thinking_tokens or 0 for point in group],
-                [100 * (point.accuracy or 0) for point in group],
-                yerr=[100 * (point.stderr or 0) for point in group],
-                **bars,
-                **look,
+                [point.thinking_tokens or 0 for point in line],
+                [100 * (point.accuracy or 0) for point in line],
+                yerr=[100 * (point.stderr or 0) for point in line],
+                color=colour,
+                elinewidth=0.9,
+                capsize=2,
+                capthick=0.9,
+                marker=look.marker,
+                linestyle=look.line,
+                markerfacecolor=colour if look.is_filled else PALETTE["paper"],
             )
     if has_labels:
-        _label_waits(panel, waits, colour)
+        _label_waits(panel, [point for point in points if point.num_waits], colour)
 
 
 def _label_waits(panel: Axes, waits: Sequence[BudgetPoint], colour: str) -> None:
@@ -155,7 +177,8 @@ def _dress_panel(
         panel.xaxis.set_major_locator(FixedLocator(ticks))
         panel.xaxis.set_major_formatter(FixedFormatter([f"{tick:,}" for tick in ticks]))
         panel.xaxis.set_minor_locator(NullLocator())
-    panel.set_ylim(0, 1.12 * max(panel.get_ylim()[1], 1))
+    top = 1.12 * max(panel.get_ylim()[1], 10)
+    panel.set_ylim(-0.02 * top, top)  # room for the marks of a model that is never right
     panel.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
     panel.set_xlabel("thinking tokens (mean)")
     panel.set_ylabel("accuracy (%)")
@@ -172,20 +195,21 @@ def place_ticks(tokens: Sequence[float], *, max_ticks: int) -> list[int]:
     return [0] * has_zero + [2**exponent for exponent in range(low, high + 1, stride)]
 
 
-def _add_legend(
-    figure: Figure,
-    points: Sequence[BudgetPoint],
-    colours: dict[str, str],
-) -> None:
-    models = order_models(points)
-    lines = [Line2D([], [], color=colours[model], marker="o") for model in models]
-    labels = list(models)
-    if any(point.num_waits for point in points):
-        hollow, edge = PALETTE["paper"], PALETTE["muted"]
-        lines.append(Line2D([], [], color=edge, marker="D", ls="", markerfacecolor=hollow))
-        labels.append("with Waits")
+def _add_legend(figure: Figure, points: Sequence[BudgetPoint], colours: Mapping[str, str]) -> None:
+    """Name the colours by model, and every mark but the plain budgets' by method."""
+    handles = [Line2D([], [], color=colours[model], marker="o") for model in order_models(points)]
+    labels = list(order_models(points))
+    present = {point.method for point in points}
+    for method, look in LOOKS.items():
+        if method in present and method != "budget":
+            face = PALETTE["muted"] if look.is_filled else PALETTE["paper"]
+            mark = Line2D([], [], color=PALETTE["muted"], marker=look.marker, ls=look.line)
+            mark.set_markerfacecolor(face)
+            handles.append(mark)
+            labels.append(METHODS[method])
     room = int(figure.get_figwidth() * CHARACTERS_PER_INCH / (max(map(len, labels)) + 5))
-    figure.legend(lines, labels, loc="outside upper left", ncols=max(1, min(len(lines), room)))
+    columns = max(1, min(len(handles), room))
+    figure.legend(handles, labels, loc="outside upper left", ncols=columns)
 
 
 def plot_training(

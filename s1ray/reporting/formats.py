@@ -46,8 +46,10 @@ def format_percent_error(share: float | None, stderr: float | None) -> str:
 
 def format_difference(difference: float) -> str:
     """Return a difference of shares in percentage points, signed."""
-    sign = "+" if difference >= 0 else ""
-    return sign + format_percent(difference)
+    text = format_percent(difference)
+    if not text.strip("0.\N{MINUS SIGN}"):
+        return "0.0"
+    return text if difference < 0 else f"+{text}"
 
 
 def format_seconds(seconds: float) -> str:

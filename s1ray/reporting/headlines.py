@@ -15,7 +15,7 @@ from s1ray.reporting.formats import (
     format_percent,
     format_percent_error,
 )
-from s1ray.reporting.read import BudgetPoint
+from s1ray.reporting.records import BudgetPoint
 from s1ray.reporting.tables import Column, Table, order_models, order_points
 
 BASE = "base"
@@ -87,7 +87,7 @@ def select_budgets(points: Sequence[BudgetPoint], model: str) -> tuple[BudgetPoi
 
     The natural end counts only where no cap was set at all: it is no budget.
     """
-    plain = [point for point in points if point.model == model and not point.num_waits]
+    plain = [point for point in points if point.model == model and point.method == "budget"]
     capped = [point for point in plain if point.max_thinking_tokens is not None]
     return tuple(capped or plain)
 
@@ -97,7 +97,7 @@ def _compare_models(points: Sequence[BudgetPoint], model: str) -> list[Headline]
     shared = [
         point
         for point in points
-        if point.model == model and not point.num_waits and point.policy in base
+        if point.model == model and point.method == "budget" and point.policy in base
     ]
     if not shared:
         return []
@@ -128,7 +128,7 @@ def _compare_waits(points: Sequence[BudgetPoint], model: str) -> list[Headline]:
     plain = [
         point
         for point in of_model
-        if not point.num_waits and point.max_thinking_tokens == most.max_thinking_tokens
+        if point.method == "budget" and point.max_thinking_tokens == most.max_thinking_tokens
     ]
     if not plain:
         return []

@@ -28,7 +28,7 @@ from s1ray.reporting.formats import (
 )
 from s1ray.reporting.headlines import build_headlines_table
 from s1ray.reporting.packing import PackedSamples, pack_samples
-from s1ray.reporting.read import BudgetPoint, Comparator
+from s1ray.reporting.records import BudgetPoint, Comparator
 from s1ray.reporting.tables import (
     Table,
     build_budgets_table,
@@ -126,15 +126,26 @@ def draw_scaling(points: Sequence[BudgetPoint], *, config: ReportConfig) -> Draw
         wide=wide,
         narrow=narrow,
         name="scaling",
-        caption=(
-            "Accuracy against thinking tokens. Dots: budgets that cut thinking, and its natural "
-            "end, joined in the order of the tokens spent; diamonds: the natural end put off by "
-            "injected Waits, with their number. Bars: one standard error. The axis is logarithmic "
-            "above its first mark."
-        ),
+        caption=caption_scaling(drawn),
         description=describe_points(drawn),
         numbers=write_csv([asdict(point) for point in drawn]),
         dots_per_inch=config.dots_per_inch,
+    )
+
+
+def caption_scaling(points: Sequence[BudgetPoint]) -> str:
+    """Return what the figure's marks mean, as far as they are in it."""
+    methods = {point.method for point in points}
+    marks = [
+        "Dots: budgets that cut thinking, and its natural end, joined in the order of tokens spent"
+    ]
+    if "wait" in methods:
+        marks.append("diamonds: its end put off by injected Waits, with their number")
+    if methods - {"budget", "wait"}:
+        marks.append("other marks: other methods")
+    return (
+        f"Accuracy against thinking tokens. {'; '.join(marks)}. Bars: one standard error. The axis "
+        "is logarithmic above its first mark."
     )
 
 
@@ -146,7 +157,7 @@ def describe_points(points: Sequence[BudgetPoint]) -> str:
             line = sorted(
                 (point.thinking_tokens or 0, point.accuracy)
                 for point in points
-                if (point.benchmark, point.model, point.num_waits) == (benchmark, model, 0)
+                if (point.benchmark, point.model, point.method) == (benchmark, model, "budget")
             )
             if line:
                 ends = " to ".join(

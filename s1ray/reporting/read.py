@@ -1,144 +1,30 @@
 """Run directories as records: what was run, with what, and what came out.
 
-It reads ``run.json``, ``config.yaml``, ``results.json``, ``events.jsonl`` and ``funnel.json``. It
-knows no figure, table or page, and not what a benchmark or a model is.
+It reads ``run.json``, ``config.yaml``, ``results.json`` and ``events.jsonl``. It knows no figure,
+table or page, and not what a benchmark or a model is.
 """
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import yaml
+
+from s1ray.reporting.records import (
+    BudgetPoint,
+    Experiment,
+    Results,
+    Run,
+    TrainingStep,
+    WaitEffect,
+)
 
 LOSS = "train/loss_nats_per_token"
 LEARNING_RATE = "train/learning_rate"
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """One run directory, as its ``run.json`` and ``config.yaml`` describe it."""
-
-    path: Path
-    name: str
-    stage: str
-    model: str
-    """Label of the model that an evaluation is of; empty for other runs."""
-    command: str
-    started: str
-    """ISO 8601, as the run wrote it; empty where it did not."""
-    git_sha: str
-    """Empty where the run did not stand in a git checkout."""
-    is_dirty: bool
-    """Whether code had changed since that commit."""
-    versions: Mapping[str, str]
-    machine: Mapping[str, str]
-    resumed_from: str
-    """Empty where the run was not resumed."""
-    seconds: Mapping[str, float]
-    """Time by step of the run."""
-    steps: Mapping[str, str]
-    """Run directories of the steps of a run of several, by step; relative."""
-    config: str
-    """Resolved configuration, YAML; empty where the file is missing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Experiment:
-    """A run and, where it has steps, the runs of its steps."""
-
-    head: Run
-    runs: tuple[Run, ...]
-    """``head`` first, then its steps in order."""
-    missing: tuple[str, ...]
-    """Steps that ``run.json`` names and no directory holds."""
-
-    def select_stage(self, stage: str) -> tuple[Run, ...]:
-        """Return the runs of one stage."""
-        return tuple(run for run in self.runs if run.stage == stage)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetPoint:
-    """One model at one budget on one benchmark. Shares are 0..1; None is "not measured"."""
-
-    benchmark: str
-    model: str
-    policy: str
-    max_thinking_tokens: int | None
-    """None where thinking ends by itself."""
-    num_waits: int
-    num_samples: int
-    accuracy: float | None
-    stderr: float | None
-    thinking_tokens: float | None
-    """Mean over the samples."""
-    answered: float | None
-    control: float | None
-    """Share of samples within the cap; None where there is no cap."""
-    forced: float | None
-    """Share of answers that a limit opened in the model's place."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WaitEffect:
-    """What one more Wait changed, on the same samples."""
-
-    series: str
-    """<benchmark>/<model>"""
-    before: str
-    after: str
-    num_pairs: int
-    right_to_wrong: int
-    wrong_to_right: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Results:
-    """What ``results.json`` holds, of one run or several."""
-
-    points: tuple[BudgetPoint, ...]
-    scaling: Mapping[str, Mapping[str, float | None]]
-    """Control, Scaling, Performance by "<benchmark>/<model>"."""
-    waits: tuple[WaitEffect, ...]
-    cost: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingStep:
-    """One optimizer step."""
-
-    step: int
-    loss_nats: float
-    learning_rate: float | None
-
-
 RecordT = TypeVar("RecordT", BudgetPoint, WaitEffect)
-
-
-class Comparator(Protocol):
-    """A score that others published, to stand beside ours."""
-
-    @property
-    def system(self) -> str:
-        """Whose."""
-        ...
-
-    @property
-    def benchmark(self) -> str:
-        """On which."""
-        ...
-
-    @property
-    def accuracy(self) -> float:
-        """Share of 0..1."""
-        ...
-
-    @property
-    def source(self) -> str:
-        """Where it was published."""
-        ...
 
 
 def read_json(path: Path) -> Any:  # noqa: ANN401 - any JSON value

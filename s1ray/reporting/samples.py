@@ -142,7 +142,7 @@ def _view(
         question=row["question"],
         gold=str(row["gold"]),
         thinking=shorten(thinking, max_characters),
-        answer=shorten(mark_prefix(row["answer"], prefixes), max_characters),
+        answer=shorten(mark_prefix(row["answer"].lstrip("\n"), prefixes), max_characters),
         num_thinking_tokens=len(row["thinking_ids"]),
         num_waits=row["num_waits_applied"],
         thinking_end=row["thinking_end"],
@@ -203,10 +203,8 @@ def _find_all(text: str, strings: Sequence[str]) -> list[tuple[int, str]]:
 
 def mark_prefix(text: str, prefixes: Sequence[str]) -> tuple[Segment, ...]:
     """Split a forced answer behind the prefix that was injected."""
-    start = len(text) - len(text.lstrip())
-    prefix = next((prefix for prefix in prefixes if prefix and text.startswith(prefix, start)), "")
-    end = start + len(prefix) if prefix else 0
-    parts = ((SegmentKind.FORCED, text[:end]), (SegmentKind.MODEL, text[end:]))
+    prefix = next((prefix for prefix in prefixes if prefix and text.startswith(prefix)), "")
+    parts = ((SegmentKind.FORCED, prefix), (SegmentKind.MODEL, text[len(prefix) :]))
     return tuple(Segment(kind=kind, text=part) for kind, part in parts if part)
 
 

@@ -21,7 +21,7 @@ from s1ray.reporting.formats import (
     format_significant,
     spell_name,
 )
-from s1ray.reporting.read import BudgetPoint, Comparator, Experiment, Run, WaitEffect
+from s1ray.reporting.records import METHODS, BudgetPoint, Comparator, Experiment, Run, WaitEffect
 
 Row = tuple[str, ...]
 
@@ -48,14 +48,14 @@ class Table:
 BUDGET_COLUMNS = (
     Column(title="budget", is_number=False),
     Column(title="model", is_number=False),
-    Column(title="accuracy, %", is_number=True),
+    Column(title="accuracy %", is_number=True),
     Column(title="thinking tokens", is_number=True),
     Column(title="n", is_number=True),
     Column(title="cap, tokens", is_number=True),
     Column(title="Waits", is_number=True),
-    Column(title="answered, %", is_number=True),
-    Column(title="within cap, %", is_number=True),
-    Column(title="forced, %", is_number=True),
+    Column(title="answered %", is_number=True),
+    Column(title="within cap %", is_number=True),
+    Column(title="forced %", is_number=True),
 )
 BUDGET_NOTE = (
     "Accuracy with its standard error; thinking tokens are the mean, injected Waits included; "
@@ -64,12 +64,14 @@ BUDGET_NOTE = (
 
 
 def order_points(points: Iterable[BudgetPoint]) -> tuple[BudgetPoint, ...]:
-    """Return points as a reader expects them: caps rising, then the natural end, then Waits."""
+    """Return points as a reader expects them: caps rising, natural end, Waits, other methods."""
+    methods = list(METHODS)
 
-    def rank(point: BudgetPoint) -> tuple[str, str, int, float]:
+    def rank(point: BudgetPoint) -> tuple[str, str, int, int, float]:
         cap = point.max_thinking_tokens
         size = float("inf") if cap is None else cap
-        return (point.benchmark, point.model, point.num_waits, size)
+        method = methods.index(point.method)
+        return (point.benchmark, point.model, method, point.num_waits, size)
 
     return tuple(sorted(points, key=rank))
 
@@ -121,9 +123,9 @@ def build_scaling_table(scaling: Mapping[str, Mapping[str, float | None]]) -> Ta
     )
     columns = (
         Column(title="benchmark, model", is_number=False),
-        Column(title="Control, %", is_number=True),
+        Column(title="Control %", is_number=True),
         Column(title="Scaling, points a doubling", is_number=True),
-        Column(title="Performance, %", is_number=True),
+        Column(title="Performance %", is_number=True),
     )
     note = (
         "As s1 defines them: Control, share of budgets whose mean thinking stays within the cap; "
@@ -195,7 +197,7 @@ def build_comparators_table(
     columns = (
         Column(title="system", is_number=False),
         Column(title="benchmark", is_number=False),
-        Column(title="accuracy, %", is_number=True),
+        Column(title="accuracy %", is_number=True),
         Column(title="source", is_number=False),
     )
     note = "Published scores are quoted as printed, not measured here."
@@ -263,13 +265,20 @@ def _format_cost(name: str, value: float | str | None) -> str:
 
 
 def render_terminal(table: Table) -> TerminalTable:
-    """Return a table for the terminal."""
+    """Return a table for the terminal; heads wrap, so that no number is ever cut."""
     rendered = TerminalTable(
-        title=Text(table.title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+        title=Text(table.title),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=0,
     )
-    for column in table.columns:
-        justify: Literal["right", "left"] = "right" if column.is_number else "left"
-        rendered.add_column(Text(column.title), justify=justify, no_wrap=column.is_number)
+    rows = [row for group in table.groups for row in group]
+    for place, column in enumerate(table.columns):
+        words = [*column.title.split(" "), *(row[place] for row in rows)]
+        width = max(map(len, words)) if column.is_number or place == 0 else None
+        justify: Literal["left", "right"] = "right" if column.is_number else "left"
+        rendered.add_column(Text(column.title), justify=justify, width=width, overflow="fold")
     for group in table.groups:
         for row in group:
             rendered.add_row(*(Text(cell) for cell in row))

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from s1ray.reporting.artwork import PALETTE, embed_figure, save_figure, write_csv
 from s1ray.reporting.figures import average, place_ticks, plot_scaling, plot_training
-from s1ray.reporting.read import BudgetPoint, TrainingStep
+from s1ray.reporting.records import BudgetPoint, TrainingStep
 
 POINT = BudgetPoint(
     benchmark="sums",
@@ -58,6 +58,22 @@ def test_error_bars_are_one_standard_error() -> None:
 
     (segment,) = panel.containers[0].lines[2][0].get_segments()
     assert segment[:, 1].tolist() == pytest.approx([45.0, 55.0])
+
+
+def test_other_methods_have_marks_and_a_legend_of_their_own() -> None:
+    asked = replace(POINT, policy="token_64", thinking_tokens=60.0)
+
+    figure = draw(POINT, WAITED, asked, replace(asked, policy="reject_64"))
+
+    (panel,), (legend,) = figure.axes, figure.legends
+    marks = [container.lines[0].get_marker() for container in panel.containers]
+    assert marks == ["o", "D", "^", "X"]
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "trained",
+        "with Waits",
+        "asked for tokens",
+        "rejection sampling",
+    ]
 
 
 def test_each_benchmark_has_a_panel_and_each_model_a_colour() -> None:

@@ -90,7 +90,7 @@ def page(whole: Path) -> str:
 def test_report_of_a_whole_experiment_lacks_nothing(whole: Path, page: str) -> None:
     parsed = PageParser(page)
     assert 'class="absent"' not in page.replace('<noscript><p class="absent">', "")
-    for words in ("demo-1a2b3c4d", "2 cores", "cap_16", "Control, %", "decontamination", "480"):
+    for words in ("demo-1a2b3c4d", "2 cores", "cap_16", "Control %", "decontamination", "480"):
         assert words in parsed.text
     assert parsed.tags["svg"] == 4
     assert parsed.open_tags == []

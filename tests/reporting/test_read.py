@@ -7,8 +7,6 @@ import pytest
 from s1ray.evaluation.metrics import Flips
 from s1ray.evaluation.points import Point
 from s1ray.reporting.read import (
-    BudgetPoint,
-    WaitEffect,
     find_strings,
     read_experiment,
     read_lines,
@@ -16,6 +14,7 @@ from s1ray.reporting.read import (
     read_run,
     read_training,
 )
+from s1ray.reporting.records import BudgetPoint, WaitEffect
 from tests.reporting.fake_runs import (
     POLICIES,
     write_evaluation,

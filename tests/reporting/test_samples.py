@@ -81,9 +81,9 @@ def test_marking_changes_no_text_and_marks_no_more_than_was_injected(
     assert sum(segment.kind is WAIT for segment in marked) <= len(positions)
 
 
-def test_forced_prefix_is_marked_behind_white_space() -> None:
-    assert split(mark_prefix("\nFinal Answer: 7", ["Final Answer:"])) == [
-        (FORCED, "\nFinal Answer:"),
+def test_forced_prefix_is_marked() -> None:
+    assert split(mark_prefix("Final Answer: 7", ["Answer:", "Final Answer:"])) == [
+        (FORCED, "Final Answer:"),
         (MODEL, " 7"),
     ]
 

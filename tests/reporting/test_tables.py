@@ -12,8 +12,9 @@ from s1ray.reporting.formats import (
     format_significant,
     format_time,
 )
-from s1ray.reporting.headlines import build_headlines
-from s1ray.reporting.read import BudgetPoint, WaitEffect, read_experiment
+from s1ray.reporting.headlines import build_headlines, build_headlines_table, select_budgets
+from s1ray.reporting.read import read_experiment
+from s1ray.reporting.records import BudgetPoint, WaitEffect
 from s1ray.reporting.tables import (
     build_budgets_table,
     build_comparators_table,
@@ -70,6 +71,22 @@ def test_budgets_table_orders_caps_natural_end_and_waits_by_model() -> None:
     )
 
 
+def test_other_methods_follow_and_are_no_budgets() -> None:
+    names = ("reject_8", "class_short", "token_8", "cap_8", "token_8_forced")
+    points = [replace(POINT, policy=name) for name in names]
+
+    (rows,) = build_budgets_table(points, benchmark="sums").groups
+
+    assert [row[0] for row in rows] == [
+        "cap_8",
+        "token_8",
+        "token_8_forced",
+        "class_short",
+        "reject_8",
+    ]
+    assert [point.policy for point in select_budgets(points, "trained")] == ["cap_8"]
+
+
 def test_unscored_point_shows_dashes_and_no_number() -> None:
     bare = replace(POINT, accuracy=None, stderr=None, answered=None, control=None)
 
@@ -88,6 +105,23 @@ def test_terminal_shows_the_pages_rows_literally() -> None:
     (line,) = [line for line in lines if "cap_8" in line]
     assert "[red]x[/red]" in line
     assert f"50.0{PM}5.0" in line
+
+
+def test_terminal_of_eighty_columns_cuts_nothing() -> None:
+    points = [WAITED, replace(POINT, policy="cap_16000", max_thinking_tokens=16000)]
+    points = [replace(point, thinking_tokens=12345.6, num_samples=1319) for point in points]
+    table = build_budgets_table(points, benchmark="sums")
+    screen = io.StringIO()
+
+    Console(file=screen, width=80, color_system=None).print(render_terminal(table))
+
+    text = screen.getvalue()
+    assert "\u2026" not in text
+    assert all(len(line) <= 80 for line in text.split("\n"))
+    for cell in table.groups[0][0]:
+        assert cell in text
+    for column in table.columns:
+        assert all(word in text for word in column.title.split(" "))
 
 
 def test_scaling_table_keeps_missing_metrics_apart_from_zero() -> None:
@@ -180,6 +214,19 @@ def test_headlines_are_differences_with_their_standard_errors() -> None:
     assert (waits.value, waits.statement) == ("\u22122.0", "trained model, 2 Waits against none")
 
 
+def test_many_headlines_become_a_table_grouped_by_benchmark() -> None:
+    points = [scored(name, model="trained", accuracy=0.1) for name in ("cap_0", "cap_9")]
+    both = points + [replace(point, benchmark="gsm8k") for point in points]
+
+    table = build_headlines_table(build_headlines(both, experiment="demo"))
+
+    assert [[row[3:] for row in group] for group in table.groups] == [
+        [("gsm8k", "demo")],
+        [("sums", "demo")],
+    ]
+    assert table.groups[0][0][0] == "0.0 \u00b1 7.1"
+
+
 def test_headlines_without_scores_are_none() -> None:
     assert build_headlines([replace(POINT, accuracy=None), POINT], experiment="demo") == ()
 
@@ -222,6 +269,8 @@ def test_numbers_of_unknown_size_keep_the_digits_that_matter(value: float, text:
 
 
 def test_signs_and_absence_are_typeset() -> None:
+    assert format_difference(-0.0004) == "0.0"
+    assert format_difference(0.25) == "+25.0"
     assert format_difference(-0.012) == "\u22121.2"
     assert format_percent_error(0.5, None) == "50.0"
     assert format_percent_error(None, 0.1) == "\u2013"
