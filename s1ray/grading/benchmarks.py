@@ -77,7 +77,7 @@ def read_rows(path: Path) -> Iterator[Row]:
     """Yield the rows of a JSONL, JSON, CSV or Parquet file; all but Parquet may be gzipped.
 
     Raises:
-        ValueError: No such file, or another ending.
+        ValueError: No such file, another ending, or content that is not of that format.
     """
     if not path.is_file():
         raise ValueError(f"{path} is no file. Give the path of a JSONL, JSON, CSV or Parquet file.")
@@ -91,7 +91,10 @@ def read_rows(path: Path) -> Iterator[Row]:
         # newline="\n": only that ends a JSONL row; some texts hold U+2028.
         opener = gzip.open if path.suffix == ".gz" else open
         with opener(path, "rt", encoding="utf-8", newline="\n") as file:
-            yield from _TEXT_FORMATS[kind](file)
+            try:
+                yield from _TEXT_FORMATS[kind](file)
+            except ValueError as error:
+                raise ValueError(f"{path.name}: {error}") from error
     else:
         raise ValueError(
             f"{path.name} has no known format. Its name must end with .jsonl, .json, .csv "
@@ -206,13 +209,31 @@ _GOLD_READERS: dict[GoldForm, Callable[[object], str | None]] = {
 
 
 def _read_jsonl(file: TextIO) -> Iterator[Row]:
-    for line in file:
+    for number, line in enumerate(file, start=1):
         if line.strip():
-            yield json.loads(line)
+            yield _check_row(_parse(line, where=f"line {number}"), where=f"line {number}")
 
 
 def _read_json(file: TextIO) -> Iterator[Row]:
-    yield from json.load(file)
+    rows = _parse(file.read(), where="the file")
+    if not isinstance(rows, list):
+        raise ValueError("the JSON file holds no list. Write a list of objects, or JSONL.")
+    for index, row in enumerate(rows):
+        yield _check_row(row, where=f"row {index}")
+
+
+def _parse(text: str, *, where: str) -> Any:  # noqa: ANN401 - JSON
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        # The decoder's own error carries the text, which may be private.
+        raise ValueError(f"{where} is not JSON: {error.msg} at character {error.pos}.") from None
+
+
+def _check_row(row: object, *, where: str) -> Row:
+    if not isinstance(row, Mapping):
+        raise ValueError(f"{where} holds {type(row).__name__}, not an object with fields.")
+    return row
 
 
 _TEXT_FORMATS: dict[str, Callable[[TextIO], Iterator[Row]]] = {

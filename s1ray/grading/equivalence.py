@@ -16,6 +16,7 @@ from s1ray.records import AnswerKind, Verdict
 
 _NUMBER = re.compile(r"[-+]?\d+(?:,\d{3})*(?:\.\d+)?")
 _TAIL = re.compile(r"(?:=|\b(?:is|are|equals)\b:?)\s*")
+_REMARK = re.compile(r"\s+\([^()]*\)\.?$")
 _OPERATOR = re.compile(r"\d\s*[-+*/^!_]|\\(?!text|mathrm|mbox|boxed|fbox|\$|%)[A-Za-z]")
 _OPENERS = ("(", "[", r"\{")
 _CLOSERS = (")", "]", r"\}")
@@ -87,7 +88,7 @@ def read_integer(segment: str) -> int | None:
 
     A power, a factorial or any other calculation is not an integer here.
     """
-    for text in (segment, _TAIL.split(segment)[-1]):
+    for text in (segment, _TAIL.split(segment)[-1], _REMARK.sub("", segment)):
         if (value := _read_whole(text)) is not None:
             return value
     numbers = set(_NUMBER.findall(segment))

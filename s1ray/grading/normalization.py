@@ -53,7 +53,7 @@ _UNIT_BOX = re.compile(r"\s*" + _WORD_BOX + r"\{([^{}\d]*)\}(?:\s*\^\s*\{?\d\}?)
 _NUMBER = r"[-+]?(?:\d+(?:,\d{3})*(?:\.\d*)?|\.\d+)"
 _UNIT_WORDS = re.compile(
     r"(?P<value>" + _NUMBER + r"(?:\s*/\s*\d+)?|\d{1,2}:\d\d|[-+]?\\frac\{\d+\}\{\d+\})\s*"
-    r"(?P<unit>(?:[ap]\.?\s?m\.?|[A-Za-z]{2,}(?:[ .][A-Za-z]+)*)(?:/[A-Za-z]+)?)"
+    r"(?P<unit>(?:[ap]\.?\s?m\.?|(?<=\s)[mgsh]|[A-Za-z]{2,}(?:[ .][A-Za-z]+)*)(?:/[A-Za-z]+)?)"
     r"(?:\s*\^\s*\{?\d\}?)?"
 )
 _NO_UNIT = re.compile(

@@ -88,6 +88,7 @@ def regrade(
         None if fields.verdict is None else _read_stored(row, fields.verdict, index=index)
         for index, row in enumerate(rows)
     ]
+    output_path.parent.mkdir(parents=True, exist_ok=True)
     golds = [_read_gold(item, forms=config.forms) for item in items]
     graded_items = (
         GradingItem(text=item.text, gold=gold, kind=item.kind)
@@ -202,7 +203,6 @@ def _read_stored(row: Row, name: str, *, index: int) -> bool | None:
 
 
 def _write(path: Path, *, rows: Sequence[Row], graded: Sequence[GradedAnswer]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.unfinished")
     with unfinished.open("wb") as file:
         for part in _pack(_format_rows(rows, graded), is_packed=path.suffix == ".gz"):
