@@ -9,7 +9,7 @@ from s1ray.config.running_sums import RunningSumsConfig
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
-Value = str | int | float | bool
+Value = str | int | float | bool | None
 
 
 class RunningSumsSourceConfig(Section):
@@ -51,6 +51,15 @@ class KeepConfig(Section):
         return self
 
 
+class SampleConfig(Section):
+    """A fixed random part of a source's questions."""
+
+    num_rows: Count
+    seed: int
+    is_even_over_domains: bool
+    """Whether domains take turns, rather than count by size."""
+
+
 class CutConfig(Section):
     """A new column: the part of another one between two markers."""
 
@@ -79,7 +88,7 @@ class TraceConfig(Section):
     answer: str
     teacher: str
     correct: str | None
-    """Column with the grade, true or false; null where nobody graded."""
+    """Column with the grade, true or false, Yes or No; null where nobody graded."""
 
 
 class ColumnsConfig(Section):
@@ -114,6 +123,8 @@ class RowsSourceConfig(Section):
     hub: HubConfig | None
     """Used where no root is given."""
     keep: tuple[KeepConfig, ...]
+    sample: SampleConfig | None
+    """Null: every row that is kept."""
     columns: ColumnsConfig
     trace: TraceConfig | None
     """Null where the source has no teacher: the worked solution stands in for thinking."""

@@ -26,6 +26,14 @@ SOLUTION_TEACHER = "worked solution"
 _FIELD = re.compile(r"\{([^{}]+)\}")
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _SHOWN_CHARACTERS = 80
+_GRADES: dict[object, bool | None] = {
+    None: None,
+    True: True,
+    False: False,
+    "Yes": True,
+    "No": False,
+}
+"""Yes and No are the last lines of s1's grader (simplescaling/s1 data/grading.txt)."""
 _LINES, _COMMAS = "\n", ", "
 
 
@@ -117,7 +125,7 @@ def passes_filter(columns: Mapping[str, object], *, rule: KeepConfig) -> bool:
         number = float(str(value))
     except ValueError as error:
         raise _BadRowError("wrong_type", f"column {rule.column}: no number") from error
-    bound = float(rule.values[0])
+    bound = float(str(rule.values[0]))
     return number >= bound if rule.operator == "at_least" else number <= bound
 
 
@@ -205,14 +213,14 @@ def _read_trace(
     columns: Mapping[str, object], *, question: Question, config: TraceConfig
 ) -> ReasoningTrace:
     grade = None if config.correct is None else look_up(columns, config.correct)
-    if grade is not None and not isinstance(grade, bool):
-        raise _BadRowError("wrong_type", f"column {config.correct} is neither true nor false")
+    if not isinstance(grade, str | bool | None) or grade not in _GRADES:
+        raise _BadRowError("wrong_type", f"column {config.correct}: no grade but {grade!r}")
     return ReasoningTrace(
         question=question,
         thinking=render(config.thinking, columns, joiner=_LINES),
         answer=render(config.answer, columns, joiner=_LINES),
         teacher=config.teacher,
-        is_correct=grade,
+        is_correct=_GRADES[grade],
     )
 
 

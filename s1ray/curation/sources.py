@@ -5,12 +5,18 @@ It reads lazily and in the order of the sources. It does not know what later ste
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
 
-from s1ray.config.pool import HubConfig, PoolConfig, RowsSourceConfig, RunningSumsSourceConfig
+from s1ray.config.pool import (
+    HubConfig,
+    PoolConfig,
+    RowsSourceConfig,
+    RunningSumsSourceConfig,
+    SampleConfig,
+)
 from s1ray.curation.files import find_files, read_file
 from s1ray.curation.items import PoolItem, RefusedRow
 from s1ray.curation.rows import RowLimits, build_item
@@ -45,7 +51,7 @@ class Pool:
             image_markers=self._config.image_markers,
         )
         for name, source in self._config.sources.items():
-            if isinstance(source, RunningSumsSourceConfig):
+            if not isinstance(source, RowsSourceConfig):
                 yield from generate_items(source, name=name)
                 continue
             rows = read_source(source, name=name, files=self.files[name], limits=limits)
@@ -91,9 +97,50 @@ def read_source(
     source: RowsSourceConfig, *, name: str, files: tuple[Path, ...], limits: RowLimits
 ) -> Iterator[PoolItem | RefusedRow]:
     """Yield the items and refused rows of one source's files."""
-    for path in files:
-        for row in read_file(path):
-            yield build_item(row, source=source, name=name, limits=limits)
+    rows = (
+        build_item(row, source=source, name=name, limits=limits)
+        for path in files
+        for row in read_file(path)
+    )
+    return rows if source.sample is None else sample_items(rows, config=source.sample)
+
+
+def sample_items(
+    rows: Iterable[PoolItem | RefusedRow], *, config: SampleConfig
+) -> Iterator[PoolItem | RefusedRow]:
+    """Yield a fixed random part of a source's items, and the others as left out.
+
+    Which items are chosen depends on their questions and the seed alone, not on the rows' order.
+    Holds the source's items in memory.
+    """
+    items: list[PoolItem] = []
+    for row in rows:
+        if isinstance(row, PoolItem):
+            items.append(row)
+        else:
+            yield row
+    chosen = _choose_origins(items, config=config)
+    for item in items:
+        if item.origin in chosen:
+            yield item
+            continue
+        source = item.trace.question.source
+        yield RefusedRow(
+            reason="not_sampled", detail="", source=source, origin=item.origin, is_bad=False
+        )
+
+
+def _choose_origins(items: Iterable[PoolItem], *, config: SampleConfig) -> frozenset[str]:
+    def shuffle(item: PoolItem) -> bytes:
+        return hashlib.sha256(f"{config.seed}:{item.trace.question.id}".encode()).digest()
+
+    turns: Counter[str | None] = Counter()
+    order: list[tuple[int, int, str]] = []
+    for place, item in enumerate(sorted(items, key=shuffle)):
+        domain = item.trace.question.domain if config.is_even_over_domains else None
+        turns[domain] += config.is_even_over_domains
+        order.append((turns[domain], place, item.origin))
+    return frozenset(origin for _, _, origin in sorted(order)[: config.num_rows])
 
 
 def locate_files(source: RowsSourceConfig, *, name: str, root: str | None) -> tuple[Path, ...]:
