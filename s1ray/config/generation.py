@@ -3,7 +3,15 @@
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic import (
+    Field,
+    JsonValue,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from s1ray.config.base import Section
 
@@ -144,5 +152,51 @@ class TransformersEngineConfig(Section):
             raise ValueError(
                 f"cache_slots={self.cache_slots} is below max_batch_size={self.max_batch_size}; "
                 "every sample being decoded needs a slot."
+            )
+        return self
+
+
+class EndpointConfig(Section):
+    """An OpenAI-compatible endpoint, for models that one cannot run."""
+
+    base_url: Annotated[str, Field(pattern=r"^https?://[^/].*[^/]$")]
+    """Up to and with the version, such as ``https://api.openai.com/v1``."""
+    model: Annotated[str, Field(min_length=1)]
+    """As the endpoint names it."""
+    api_key_variable: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None
+    """The environment variable that holds the key; null where none is asked for."""
+    limit_field: Literal["max_tokens", "max_completion_tokens"]
+    """Where the request limits thinking and answer together."""
+    max_completion_tokens: PositiveInt
+    budget_field: Annotated[str, Field(min_length=1)] | None
+    """Where the request limits thinking, dots between levels; null where it cannot."""
+    waits_field: Annotated[str, Field(min_length=1)] | None
+    """Where the request asks for waits; null where it cannot."""
+    sends_sampling: bool
+    """Whether temperature, top_p and seed are sent; some reasoning models refuse them."""
+    extra: dict[str, JsonValue]
+    """Further fields of every request, such as reasoning_effort."""
+    max_concurrency: PositiveInt
+    requests_per_minute: PositiveFloat | None
+    max_tries: PositiveInt
+    """Of one request, where the endpoint is busy, failing or cut off."""
+    backoff_seconds: PositiveFloat
+    """The longest first pause; every further one may be twice as long."""
+    max_backoff_seconds: PositiveFloat
+    timeout_seconds: PositiveFloat
+    """How long a silent endpoint is waited for."""
+    usd_per_million_prompt_tokens: NonNegativeFloat | None
+    usd_per_million_completion_tokens: NonNegativeFloat | None
+    """Null where the price is unknown; then cost is not reported."""
+    max_cost_usd: PositiveFloat | None
+    """No request is begun once so much is spent; null for no limit."""
+
+    @model_validator(mode="after")
+    def _check_prices(self) -> Self:
+        prices = (self.usd_per_million_prompt_tokens, self.usd_per_million_completion_tokens)
+        if self.max_cost_usd is not None and None in prices:
+            raise ValueError(
+                f"max_cost_usd={self.max_cost_usd} needs both prices per million tokens; give "
+                "them, or set max_cost_usd=null."
             )
         return self

@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from s1ray.generation.batch_decoder import BatchDecoder, Job
+from s1ray.generation.decoding.batch_decoder import BatchDecoder, Job
+from s1ray.generation.decoding.slot_cache import SlotCache
 from s1ray.generation.engine import Generation, Request, check_request
-from s1ray.generation.slot_cache import SlotCache
 
 
 def load_model(

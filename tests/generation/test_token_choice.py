@@ -7,9 +7,9 @@ import pytest
 import torch
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
+from s1ray.generation.decoding.token_choice import Choice, choose_tokens
 from s1ray.generation.engine import Sampling
 from s1ray.generation.sampling import derive_seed, position_noise
-from s1ray.generation.token_choice import Choice, choose_tokens
 from tests.generation.scripted_engines import GREEDY
 
 DRAW = Sampling(temperature=1.0, top_p=1.0, top_k=0, seed=3)

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from s1ray.generation.decoding.slot_cache import SlotCache
+from s1ray.generation.decoding.token_choice import Choice, choose_tokens
 from s1ray.generation.engine import Generation, Request, find_stop, list_forbidden
-from s1ray.generation.slot_cache import SlotCache
-from s1ray.generation.token_choice import Choice, choose_tokens
 
 
 @dataclass(slots=True, eq=False)
