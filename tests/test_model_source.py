@@ -472,6 +472,18 @@ def test_random_shape_that_does_not_divide_is_refused(changes: dict[str, int]) -
 # --- the real model ----------------------------------------------------------------------------
 
 
+def test_qwen2_5_tokenizer_is_loaded_as_it_is() -> None:
+    directory = REPOSITORY.parent / "shared" / "data" / "qwen2_5_tokenizer"
+    if not directory.is_dir():
+        pytest.skip(f"no real tokenizer at {directory}")
+    tokenizer = load_tokenizer(directory)
+    tokens = read_thinking_tokens(tokenizer, DELIMITERS["s1"])
+    assert (tokens.stop, tokens.turn_end) == ((151644,), (151645,))
+    assert encode(tokenizer, "Wait") == (14190,)
+    for text in TEXTS:
+        assert decode(tokenizer, encode(tokenizer, text)) == text
+
+
 @pytest.fixture(scope="module")
 def smollm2() -> Path:
     config = read_model_config("smollm2_135m")

@@ -43,6 +43,8 @@ class CheckpointConfig(Section):
     """Newest permanent checkpoints that stay; null: all."""
     temporary_every_seconds: Annotated[float, Field(gt=0)] | None
     """Most work that a crash can cost, apart from the save itself; null: none are saved."""
+    temporary_write_share: Annotated[float, Field(gt=0, le=1)]
+    """Most of the time that may go into writing them; a slow disk makes them rarer."""
     keep_temporary: Annotated[int, Field(ge=1)]
     """Newest temporary checkpoints that stay."""
     mode: Literal["asynchronous", "synchronous"]

@@ -4,11 +4,12 @@ It decides between steps, copies the state to host memory and writes it in a thr
 does not know what a checkpoint consists of, Ray or signals.
 """
 
-import time
+import math
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 
 import torch
 from torch import Tensor
@@ -60,7 +61,8 @@ class CheckpointSaver:
         self._stager = _build_stager()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: Future[CheckpointRef] | None = None
-        self._saved_at = time.monotonic()
+        self._saved_at = monotonic()
+        self._write_seconds = 0.0
 
     def after_step(self, state: TrainState, *, is_last: bool, is_stopping: bool) -> StepOutcome:
         """Save what is due, and return what has been committed.
@@ -95,12 +97,18 @@ class CheckpointSaver:
 
     def _agree(self, *, is_stopping: bool) -> tuple[bool, bool, bool]:
         """Return the same on every rank: rank 0's clock and thread decide, any rank may stop."""
-        every = self._config.temporary_every_seconds
         is_busy = self._pending is not None and not self._pending.done()
-        is_due = every is not None and time.monotonic() - self._saved_at >= every and not is_busy
+        is_due = not is_busy and monotonic() - self._saved_at >= self._temporary_interval()
         is_written = self._pending is not None and not is_busy
         votes = self._step_peers.gather((is_due, is_written, is_stopping))
         return votes[0][0], votes[0][1], any(vote[2] for vote in votes)
+
+    def _temporary_interval(self) -> float:
+        """Return seconds between temporary checkpoints; a slow disk makes them rarer."""
+        every = self._config.temporary_every_seconds
+        if every is None:
+            return math.inf
+        return max(every, self._write_seconds / self._config.temporary_write_share)
 
     def _choose_kind(self, step: int, *, is_last: bool, is_due: bool) -> CheckpointKind | None:
         every = self._config.permanent_every_steps
@@ -123,7 +131,7 @@ class CheckpointSaver:
         self._pending = self._thread.submit(
             self._write, tensors, read_random_state(), checkpoint, position
         )
-        self._saved_at = time.monotonic()
+        self._saved_at = monotonic()
 
     def _write(
         self,
@@ -132,7 +140,7 @@ class CheckpointSaver:
         checkpoint: Path,
         position: Position,
     ) -> CheckpointRef:
-        peers = self._write_peers
+        peers, began = self._write_peers, monotonic()
         written = write_checkpoint(
             tensors, random_state, checkpoint, position=position, peers=peers
         )
@@ -143,6 +151,7 @@ class CheckpointSaver:
                 keep_temporary=self._config.keep_temporary,
             )
         )
+        self._write_seconds = monotonic() - began
         return written
 
     def _collect(self) -> CheckpointRef:

@@ -41,6 +41,7 @@ def make_checkpointing(**changes: object) -> CheckpointConfig:
         "permanent_every_steps": None,
         "keep_permanent": None,
         "temporary_every_seconds": None,
+        "temporary_write_share": 0.2,
         "keep_temporary": 2,
         "mode": "synchronous",
         "verify_threads": 1,

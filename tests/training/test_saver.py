@@ -74,7 +74,7 @@ def test_temporary_checkpoints_follow_the_clock_and_give_way_to_newer_ones(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 100.0
-    monkeypatch.setattr("s1ray.training.saver.time.monotonic", lambda: now)
+    monkeypatch.setattr("s1ray.training.saver.monotonic", lambda: now)
     saver = make_saver(
         tmp_path, permanent_every_steps=4, temporary_every_seconds=10.0, keep_temporary=1
     )
@@ -86,6 +86,28 @@ def test_temporary_checkpoints_follow_the_clock_and_give_way_to_newer_ones(
     assert [ref.step for ref in due] == [2, 4, 6]
     saver.close()
     assert list_kinds(tmp_path) == {2: "temporary", 4: "permanent", 6: "permanent"}
+
+
+def test_slow_disk_makes_temporary_checkpoints_rarer(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+
+    def write_for_four_seconds(*args: object, **kwargs: object) -> object:
+        nonlocal now
+        now += 4.0
+        return write_checkpoint(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("s1ray.training.saver.monotonic", lambda: now)
+    monkeypatch.setattr("s1ray.training.saver.write_checkpoint", write_for_four_seconds)
+    saver = make_saver(tmp_path, temporary_every_seconds=10.0, temporary_write_share=0.2)
+    state, saved = start(model), []
+    for seconds in (10.0, 15.0, 5.0):
+        now += seconds
+        saved.extend(run(state, saver, num_steps=1)[0].committed)
+    # 4 s of writing at a share of 0.2 ask for 20 s from one beginning to the next.
+    assert [ref.step for ref in saved] == [1, 3]
+    saver.close()
 
 
 def test_asynchronous_checkpoint_holds_the_step_it_was_taken_at(
