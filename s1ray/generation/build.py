@@ -34,5 +34,7 @@ def build_engine(
         num_threads=config.num_threads,
     )
     if config.remembered_tokens:
-        engine = SharedChains(engine, remembered_tokens=config.remembered_tokens)
+        engine = SharedChains(
+            engine, remembered_tokens=config.remembered_tokens, is_noise_positional=True
+        )
     return engine

@@ -49,16 +49,21 @@ class SharedChains:
     others run beside them. It belongs to one event loop.
     """
 
-    def __init__(self, engine: Engine, *, remembered_tokens: int) -> None:
-        """Wrap an engine whose results depend on context and sampling alone.
+    def __init__(
+        self, engine: Engine, *, remembered_tokens: int, is_noise_positional: bool
+    ) -> None:
+        """Wrap an engine.
 
         Args:
-            engine: Its noise must depend on (seed, position) alone, or its use be greedy.
+            engine: Generates what is not known.
+            is_noise_positional: Whether its noise depends on (seed, position) alone; if not, only
+                greedy requests share.
             remembered_tokens: Contexts and continuations kept, in tokens; those used longest ago
                 are forgotten first, those in use never.
         """
         self._engine = engine
         self._remembered_tokens = remembered_tokens
+        self._is_noise_positional = is_noise_positional
         self._continuations: OrderedDict[_Key, _Continuation] = OrderedDict()
         self._num_tokens = 0
         self._shared_tokens = 0
@@ -82,6 +87,8 @@ class SharedChains:
         check_request(
             request, context_tokens=self.context_tokens, vocabulary_size=self.vocabulary_size
         )
+        if request.sampling.temperature > 0 and not self._is_noise_positional:
+            return await self._engine.generate(request)
         key = _Key(
             request.token_ids,
             request.sampling,

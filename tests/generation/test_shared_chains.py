@@ -80,7 +80,11 @@ def test_records_of_a_grid_are_the_same_with_and_without_sharing(
 
     def run(*, is_shared: bool) -> tuple[list[Completion], int]:
         engine = ScriptedEngine(language, context_tokens=90)
-        used = SharedChains(engine, remembered_tokens=remembered) if is_shared else engine
+        used = (
+            SharedChains(engine, remembered_tokens=remembered, is_noise_positional=True)
+            if is_shared
+            else engine
+        )
         made = asyncio.run(run_grid(used, order, sampling=sampling, preset=preset))
         return made, engine.decoded_tokens
 
@@ -96,7 +100,11 @@ def test_records_on_a_real_engine_are_the_same_and_cost_fewer_tokens(sampling: S
 
     async def run(*, is_shared: bool) -> tuple[list[Completion], int]:
         engine = open_engine(model)
-        used = SharedChains(engine, remembered_tokens=10_000) if is_shared else engine
+        used = (
+            SharedChains(engine, remembered_tokens=10_000, is_noise_positional=True)
+            if is_shared
+            else engine
+        )
         made = await run_grid(used, GRID, sampling=sampling, preset="s1")
         await used.close()
         return made, engine.counters()["decoded_tokens"]
@@ -123,9 +131,13 @@ def ask(context: tuple[int, ...], max_tokens: int, **changes: Any) -> Request:
     return Request(token_ids=context, max_tokens=max_tokens, **{**settings, **changes})
 
 
-def scripted(remembered_tokens: int) -> tuple[ScriptedEngine, SharedChains]:
+def scripted(
+    remembered_tokens: int, *, is_noise_positional: bool = True
+) -> tuple[ScriptedEngine, SharedChains]:
     engine = ScriptedEngine(random_language(1, favourites=()))
-    return engine, SharedChains(engine, remembered_tokens=remembered_tokens)
+    return engine, SharedChains(
+        engine, remembered_tokens=remembered_tokens, is_noise_positional=is_noise_positional
+    )
 
 
 def test_smaller_and_larger_requests_in_flight_generate_the_longest_once() -> None:
@@ -149,6 +161,19 @@ def test_other_seeds_are_other_chains() -> None:
 
     asyncio.run(run())
     assert engine.decoded_tokens == 10
+
+
+def test_engine_without_positional_noise_shares_greedy_chains_alone() -> None:
+    engine, shared = scripted(1000, is_noise_positional=False)
+
+    async def run(sampling: Sampling) -> None:
+        for _ in range(2):
+            await shared.generate(ask((1,), 5, sampling=sampling))
+
+    asyncio.run(run(SEEDED))
+    assert engine.decoded_tokens == 10
+    asyncio.run(run(GREEDY))
+    assert engine.decoded_tokens == 15
 
 
 def test_chains_beyond_the_limit_are_forgotten_oldest_first() -> None:
