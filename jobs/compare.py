@@ -1,6 +1,6 @@
 """Compare two evaluations of one protocol: paired differences, intervals, first diverging tokens.
 
-    python -m jobs.compare a=runs/evaluate/RUN b=runs/evaluate/RUN
+python -m jobs.compare a=runs/evaluate/RUN b=runs/evaluate/RUN
 """
 
 from s1ray.config.compare import CompareConfig

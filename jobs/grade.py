@@ -1,6 +1,6 @@
-"""Grade the stored outputs of any system, and list where a stored verdict disagrees.
+r"""Grade the stored outputs of any system, and list where a stored verdict disagrees.
 
-    python -m jobs.grade input=outputs.jsonl.gz output=graded.jsonl \\
+    python -m jobs.grade input=outputs.jsonl.gz output=graded.jsonl \
         fields.text=response fields.gold=answer fields.verdict=is_correct
 """
 

@@ -89,7 +89,7 @@ def evaluation_replicas(
         RuntimeError: The replicas did not come up.
     """
     say(f"loading the model into {config.num_replicas} evaluation replica(s)")
-    quiet = {"log_level": "WARNING", "enable_access_log": False}
+    quiet = {"log_level": "ERROR", "enable_access_log": False}
     serve.start(proxy_location="Disabled", logging_config=quiet)
     deploy = serve.deployment(
         name="replica",

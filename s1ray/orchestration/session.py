@@ -21,6 +21,8 @@ def ray_session(config: RayConfig) -> Iterator[None]:
         yield
         return
     address = config.address or os.environ.get("RAY_ADDRESS") or "local"
+    for chatty in ("ray", "ray.serve", "ray.train", "ray.data"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
     if address == "local":
         say("starting Ray on this machine")
         python_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
@@ -29,13 +31,13 @@ def ray_session(config: RayConfig) -> Iterator[None]:
             num_cpus=config.num_cpus,
             object_store_memory=int(config.object_store_gib * 2**30),
             include_dashboard=False,
-            logging_level=logging.WARNING,
+            logging_level=logging.ERROR,
             log_to_driver=False,
             runtime_env={"env_vars": {"PYTHONPATH": python_path}},
         )
     else:
         say(f"joining the Ray cluster at {address}")
-        ray.init(address=address, logging_level=logging.WARNING)
+        ray.init(address=address, logging_level=logging.ERROR)
     try:
         yield
     finally:

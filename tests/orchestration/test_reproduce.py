@@ -46,9 +46,7 @@ def test_reproduce_leaves_every_stage_finished_and_repeats_none(
     assert len({sample.task for sample in samples}) == 4 * 3
     results = json.loads((path / "results.json").read_text(encoding="utf-8"))
     assert {(point["model"], point["policy"]) for point in results["points"]} == {
-        (model, policy)
-        for model in ("base", "trained")
-        for policy in ("cap_0", "cap_4", "wait_1")
+        (model, policy) for model in ("base", "trained") for policy in ("cap_0", "cap_4", "wait_1")
     }
     assert "<svg" in (path / "report.html").read_text(encoding="utf-8")
     assert (storage / "latest").resolve() == path

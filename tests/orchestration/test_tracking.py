@@ -40,10 +40,13 @@ def _run(path: Path) -> Run:
 
 
 def _track_steps(run: Run, mode: str, steps: range) -> None:
-    with track(run, config=_config(mode), group="g", settings={"a": {"b": 1}}):
-        with EventLog(run.path) as log:
-            for step in steps:
-                log.append(step, {"train/loss": step / 2})
+    settings = {"a": {"b": 1}}
+    with (
+        track(run, config=_config(mode), group="g", settings=settings),
+        EventLog(run.path) as log,
+    ):
+        for step in steps:
+            log.append(step, {"train/loss": step / 2})
 
 
 def _losses(server: WandbServer, run: Run) -> list[tuple[int, float]]:

@@ -49,7 +49,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: WandbServer
     protocol_version = "HTTP/1.1"
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+    def log_message(self, format: str, *args: object) -> None:
         """Be silent."""
 
     def _body(self) -> bytes:
@@ -64,14 +64,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(payload)
 
-    def do_PUT(self) -> None:  # noqa: N802 - the base's name
+    def do_PUT(self) -> None:
         self._body()
         self._answer({})
 
-    def do_GET(self) -> None:  # noqa: N802 - the base's name
+    def do_GET(self) -> None:
         self._answer({})
 
-    def do_POST(self) -> None:  # noqa: N802 - the base's name
+    def do_POST(self) -> None:
         body = self._body()
         if self.server.failing is not None:
             self._answer({"error": "refused"}, self.server.failing)
