@@ -45,7 +45,7 @@ def make_checkpointing(**changes: object) -> CheckpointConfig:
         "keep_temporary": 2,
         "mode": "synchronous",
         "verify_threads": 1,
-        "commit_timeout_seconds": 60.0,
+        "commit_timeout_seconds": 300.0,
         "export": {"dtype": "model", "shard_gib": 1.0, "merge_adapter": True},
     }
     return CheckpointConfig.model_validate(values | changes)
@@ -92,7 +92,7 @@ def save(state: TrainState, directory: Path, *, peers: Peers | None = None) -> P
         directory,
         kind=CheckpointKind.PERMANENT,
         identity=IDENTITY,
-        peers=peers or join_peers(timeout_seconds=60),
+        peers=peers or join_peers(timeout_seconds=300),
     )
     return Path(saved.path)
 
@@ -103,7 +103,7 @@ def load(state: TrainState, checkpoint: Path, *, peers: Peers | None = None) -> 
         checkpoint,
         identity=IDENTITY,
         allow_drift=(),
-        peers=peers or join_peers(timeout_seconds=60),
+        peers=peers or join_peers(timeout_seconds=300),
     )
     return state
 
@@ -117,7 +117,7 @@ def work_on_two_ranks(model: Path, directory: Path, single: Path) -> dict[str, A
         single: A checkpoint of step 3 that one process saved.
     """
     sharding = make_sharding(num_workers=2)
-    peers = join_peers(timeout_seconds=60)
+    peers = join_peers(timeout_seconds=300)
     ours: dict[str, Any] = {}
     whole = advance(start(model, sharding=sharding), 3, sharding=sharding)
     ours["checkpoint"] = str(save(whole, directory / "pair", peers=peers))

@@ -111,6 +111,7 @@ def test_random_generators_go_on_where_they_were(tmp_path: Path, model: Path) ->
     assert torch.equal(torch.rand(4), expected)
 
 
+@pytest.mark.slow
 def test_two_ranks_and_one_read_each_other(tmp_path: Path, model: Path) -> None:
     single = save(advance(start(model), 3), tmp_path / "single")
     ours = read_tensors(load(start(model), single))
