@@ -38,8 +38,9 @@ _INVISIBLE = re.compile(
     r"\\(?:left|right|displaystyle|textstyle|big|Big|bigg|Bigg)(?![A-Za-z])|\\!"
 )
 _FRACTION_STYLE = re.compile(r"\\[dtc]frac")
-_THOUSANDS_MARK = re.compile(r"(?<=\d)(?:\\[,;: ]|\{,\})(?=\d{3}(?!\d))")
-_SPACING = re.compile(r"\\[,;: ]|~|\\q?quad(?![A-Za-z])")
+_THOUSANDS_MARK = re.compile(r"(?<=\d)(?:\\[,;: ]|\{,\}|,\s*\\!\s*)(?=\d{3}(?!\d))")
+# Not the second half of a matrix's row separator.
+_SPACING = re.compile(r"(?<!\\)\\[,;: ]|~|\\q?quad(?![A-Za-z])")
 _WORD_BOX = r"\\(?:text|textrm|mathrm|mbox|operatorname|rm)\s*"
 _ORDINAL = re.compile(
     r"(?<=\d)\s*\^?\s*\{?\s*(?:" + _WORD_BOX + r")?\{?\s*(?:st|nd|rd|th)\s*\}*(?![A-Za-z])"
@@ -121,8 +122,8 @@ def normalise(answer: str) -> PlainAnswer:
     Bracket types, signs and the order of parts stay as they are.
     """
     text = _unwrap(_ROOT.sub(r"\\sqrt{\1}", answer.translate(_TRANSLATION)))
-    text = _FRACTION_STYLE.sub(r"\\frac", _INVISIBLE.sub("", text))
-    text = _SPACING.sub(" ", _ORDINAL.sub("", _THOUSANDS_MARK.sub("", text)))
+    text = _INVISIBLE.sub("", _THOUSANDS_MARK.sub("", text))
+    text = _FRACTION_STYLE.sub(r"\\frac", _SPACING.sub(" ", _ORDINAL.sub("", text)))
     has_currency = _CURRENCY.search(text) is not None
     text = _CURRENCY.sub("", text).strip()
     is_percent = (match := _PERCENT.search(text)) is not None and match.start() > 0

@@ -82,11 +82,18 @@ class GraderPool:
     def grade_all(
         self, items: Iterable[GradingItem], *, max_pending: int
     ) -> Iterator[GradedAnswer]:
-        """Yield verdicts in the order of the items, with so many of them under way at most."""
+        """Yield verdicts in the order of the items, with so many of them undecided at most.
+
+        An item that runs into its deadline holds back the verdicts after it, not their grading.
+        """
+        slots = threading.Semaphore(max_pending)
         pending: deque[Future[GradedAnswer]] = deque()
         for item in items:
-            pending.append(self.submit(item))
-            while pending and (len(pending) >= max_pending or pending[0].done()):
+            slots.acquire()
+            future = self.submit(item)
+            future.add_done_callback(lambda _: slots.release())
+            pending.append(future)
+            while pending and pending[0].done():
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()

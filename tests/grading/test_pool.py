@@ -117,6 +117,22 @@ def test_closed_pool_takes_nothing() -> None:
         pool.submit(root_plus(1))
 
 
+def test_poisoned_item_holds_back_verdicts_but_no_grading() -> None:
+    config = read_grading("layered", num_workers=2, deadline_seconds=3.0)
+    drawn = []
+
+    def draw() -> Iterator[GradingItem]:
+        for number in range(60):
+            drawn.append(time.monotonic())
+            yield root_plus(number) if number else POISON
+
+    with GraderPool(config) as pool:
+        pool.submit(root_plus(0)).result()
+        verdicts = [graded.verdict for graded in pool.grade_all(draw(), max_pending=4)]
+    assert verdicts == [Verdict.TIMEOUT] + [Verdict.CORRECT] * 59
+    assert drawn[-1] - drawn[0] < config.pool.deadline_seconds
+
+
 def test_process_is_replaced_after_a_time_out_and_a_cancelled_item_is_passed_over() -> None:
     with GraderPool(read_grading("layered", num_workers=1, deadline_seconds=2.0)) as pool:
         poisoned, waiting = pool.submit(POISON), pool.submit(root_plus(1))
