@@ -133,8 +133,8 @@ def render_prompt(tokenizer: Tokenizer, question: str, *, system_prompt: str | N
     messages.append({"role": "user", "content": question})
     if not getattr(tokenizer, "chat_template", None):
         raise ValueError(
-            "the tokenizer has no chat template. Use an instruct model's tokenizer, or set "
-            "model.tokenizer to one that has a chat_template in its tokenizer_config.json."
+            "the tokenizer has no chat template. Set model.source to an instruct model, whose "
+            "tokenizer_config.json or chat_template.jinja has one."
         )
     return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
 

@@ -93,7 +93,7 @@ def run_curate(plan: CurationPlan) -> Path:
         say(f"curate: {run.name} is finished already")
         return run.path
     with (
-        open_stage(run, recipe, resumed_from=None) as stage,
+        open_stage(run, recipe) as stage,
         (run.path / REJECTED).open("w", encoding="utf-8") as rejected,
     ):
         curation = _curate(plan, recorder=FunnelRecorder(reject=_write_to(rejected)))

@@ -93,7 +93,7 @@ def run_evaluation(plan: EvaluationPlan) -> Path:
         say(f"evaluate: {run.name} is finished already")
         return run.path
     with (
-        open_stage(run, recipe, resumed_from=None) as stage,
+        open_stage(run, recipe) as stage,
         evaluation_replicas(_describe_replica(plan), config=recipe.serving, name=run.name) as solve,
     ):
         failed = asyncio.run(_solve_all(plan, solve=solve))

@@ -67,7 +67,7 @@ def run_reproduce(plan: ReproducePlan) -> Path:
     """Do what is missing of the recipe, write its results and its report."""
     recipe, run = plan.recipe, plan.run
     say(f"reproduce: {run.path}")
-    begin_run(run, config_yaml=dump_config(recipe), resumed_from=None)
+    begin_run(run, config_yaml=dump_config(recipe))
     began = time.monotonic()
     with ray_session(recipe.ray):
         train_path = run_train(plan.training)

@@ -104,7 +104,7 @@ def dump_config(config: Section) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(config.model_dump(mode="json")))
 
 
-def begin_run(run: Run, *, config_yaml: str, resumed_from: str | None) -> None:
+def begin_run(run: Run, *, config_yaml: str) -> None:
     """Make the run's directory and write what it is: ``config.yaml`` and ``run.json``.
 
     Raises:
@@ -113,7 +113,7 @@ def begin_run(run: Run, *, config_yaml: str, resumed_from: str | None) -> None:
     try:
         run.path.mkdir(parents=True, exist_ok=True)
         write_atomically(run.path / "config.yaml", config_yaml)
-        write_json(run.path / "run.json", describe_run(run, resumed_from=resumed_from))
+        write_json(run.path / "run.json", describe_run(run))
     except OSError as error:
         raise ValueError(
             f"cannot write the run directory {run.path}: {error.strerror}. Free space there, or "
@@ -121,7 +121,7 @@ def begin_run(run: Run, *, config_yaml: str, resumed_from: str | None) -> None:
         ) from error
 
 
-def describe_run(run: Run, *, resumed_from: str | None) -> dict[str, Any]:
+def describe_run(run: Run) -> dict[str, Any]:
     """Return the content of ``run.json`` as known at the start."""
     return {
         "name": run.name,
@@ -129,7 +129,7 @@ def describe_run(run: Run, *, resumed_from: str | None) -> dict[str, Any]:
         "identity": dict(run.identity),
         **describe_process(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "resumed_from": resumed_from,
+        "resumed_from": None,
         "seconds": {},
         "steps": {},
     }

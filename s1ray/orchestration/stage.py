@@ -37,19 +37,17 @@ def name_stage(recipe: Recipe, *, stage: str, slug: str, identity: Mapping[str, 
 
 
 @contextmanager
-def open_stage(run: Run, recipe: Recipe, *, resumed_from: str | None) -> Iterator[Stage]:
+def open_stage(run: Run, recipe: Recipe) -> Iterator[Stage]:
     """Hold a run's directory while the block does it; finish the run when the block ends well.
 
     Raises:
         ValueError: The directory cannot be written, or another job holds it.
     """
     say(f"{run.stage}: {run.path}")
-    if resumed_from is not None:
-        say(f"  resuming: {resumed_from}")
     began = time.monotonic()
     stage = Stage()
     with ExitStack() as stack:
-        begin_run(run, config_yaml=dump_config(recipe), resumed_from=resumed_from)
+        begin_run(run, config_yaml=dump_config(recipe))
         stack.enter_context(
             hold_lease(
                 run.path,

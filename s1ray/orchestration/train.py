@@ -24,7 +24,7 @@ from s1ray.curation.traces import read_traces
 from s1ray.orchestration.curate import SELECTED, CurationPlan, prepare_curate, run_curate
 from s1ray.orchestration.events import EventLog
 from s1ray.orchestration.models import PreparedModel, prepare_model
-from s1ray.orchestration.runs import Run, hash_file, write_json
+from s1ray.orchestration.runs import Run, hash_file, update_description, write_json
 from s1ray.orchestration.stage import name_stage, open_stage
 from s1ray.orchestration.stopping import STOP, stop_on_signals
 from s1ray.orchestration.terminal import say
@@ -88,7 +88,10 @@ def _identify(recipe: Recipe, model: PreparedModel) -> dict[str, Any]:
         "training": recipe.training.model_dump(mode="json"),
         "delimiters": recipe.model.delimiters,
         "system_prompt": recipe.model.system_prompt,
-        "export": recipe.checkpoint.export.model_dump(mode="json"),
+        "export": {
+            "dtype": recipe.checkpoint.export.dtype.value,
+            "merge_adapter": recipe.checkpoint.export.merge_adapter,
+        },
     }
 
 
@@ -105,8 +108,8 @@ def run_train(plan: TrainPlan) -> Path:
         return run.path
     if plan.curation is not None:
         run_curate(plan.curation)
-    job, resumed_from = _describe_job(plan)
-    with open_stage(run, recipe, resumed_from=resumed_from) as stage:
+    with open_stage(run, recipe) as stage:
+        job = _describe_job(plan)
         for name in (OUTCOME, STOP, START):
             (run.path / name).unlink(missing_ok=True)
         with stop_on_signals(run.path) as stop, watch_training(run.path, title="train"):
@@ -122,7 +125,8 @@ def run_train(plan: TrainPlan) -> Path:
     return run.path
 
 
-def _describe_job(plan: TrainPlan) -> tuple[FineTuneJob, str | None]:
+def _describe_job(plan: TrainPlan) -> FineTuneJob:
+    """Choose where to go on from, while the run's lease is held, and say so."""
     recipe, run = plan.recipe, plan.run
     search = choose_checkpoint(
         run.path / CHECKPOINTS,
@@ -131,7 +135,10 @@ def _describe_job(plan: TrainPlan) -> tuple[FineTuneJob, str | None]:
     )
     found = search.newest
     is_own = found is None or Path(found.path).is_relative_to(run.path)
-    job = FineTuneJob(
+    if found is not None:
+        say(f"  resuming after step {found.step}: {found.path}")
+        update_description(run, resumed_from=found.path)
+    return FineTuneJob(
         model=recipe.model,
         model_path=plan.model.path,
         training=recipe.training,
@@ -141,7 +148,6 @@ def _describe_job(plan: TrainPlan) -> tuple[FineTuneJob, str | None]:
         identity=_flatten({**_identify(recipe, plan.model), "data": hash_file(plan.traces_path)}),
         resume_from=None if found is None or is_own else Path(found.path),
     )
-    return job, None if found is None else f"step {found.step} ({found.path})"
 
 
 def _flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -50,13 +50,13 @@ def _watch(run_path: Path, title: str, stopped: threading.Event) -> None:
 
 
 def _show(run_path: Path, offset: int, bar: Bar) -> int:
-    row = None
-    for row, behind in follow_lines(run_path / EVENTS, offset=offset):
-        offset = behind
-    if row is not None:
-        bar.advance_to(
-            row["global_step"],
-            f"loss {row['train/loss_nats_per_token']:.3f}, "
-            f"{row['train/tokens_per_second']:.0f} tokens/s",
-        )
-    return offset
+    new = list(follow_lines(run_path / EVENTS, offset=offset))
+    if not new:
+        return offset
+    row, behind = new[-1]
+    bar.advance_to(
+        row["global_step"],
+        f"loss {row['train/loss_nats_per_token']:.3f}, "
+        f"{row['train/tokens_per_second']:.0f} tokens/s",
+    )
+    return behind

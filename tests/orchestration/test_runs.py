@@ -14,6 +14,7 @@ from s1ray.orchestration.runs import (
     name_run,
     point_latest,
     read_manifest,
+    update_description,
 )
 
 IDENTITY = {"lr": 1e-5, "data": {"digest": "ab", "sizes": [1, 2]}, "lora": None}
@@ -58,7 +59,7 @@ def test_name_run_a_slug_that_is_no_directory_name_is_refused(slug: str, tmp_pat
 
 def test_finished_only_with_manifest_and_every_listed_file(tmp_path: Path) -> None:
     run = name_run(storage=tmp_path, stage="curate", slug="demo", identity=IDENTITY)
-    begin_run(run, config_yaml="a: 1\n", resumed_from=None)
+    begin_run(run, config_yaml="a: 1\n")
     (run.path / "selected.jsonl").write_text("{}\n", encoding="utf-8")
     assert not run.is_finished
 
@@ -80,12 +81,13 @@ def test_begin_run_unwritable_storage_is_refused_with_the_fix(tmp_path: Path) ->
     run = name_run(storage=tmp_path / "file", stage="train", slug="demo", identity={})
 
     with pytest.raises(ValueError, match=r"paths\.storage"):
-        begin_run(run, config_yaml="", resumed_from=None)
+        begin_run(run, config_yaml="")
 
 
 def test_run_json_says_what_the_run_is(tmp_path: Path) -> None:
     run = name_run(storage=tmp_path, stage="train", slug="demo", identity=IDENTITY)
-    begin_run(run, config_yaml="", resumed_from="step 3")
+    begin_run(run, config_yaml="")
+    update_description(run, resumed_from="step 3")
 
     content = json.loads((run.path / "run.json").read_text(encoding="utf-8"))
 
@@ -97,7 +99,7 @@ def test_run_json_says_what_the_run_is(tmp_path: Path) -> None:
 def test_point_latest_follows_the_newest_run(tmp_path: Path) -> None:
     for slug in ("first", "second"):
         run = name_run(storage=tmp_path, stage="reproduce", slug=slug, identity={})
-        begin_run(run, config_yaml="", resumed_from=None)
+        begin_run(run, config_yaml="")
         point_latest(tmp_path, run)
 
     assert (tmp_path / "latest").resolve() == run.path
