@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from s1ray.config.base import Section
-from s1ray.config.training import ActivationCheckpointing
+from s1ray.config.training import ActivationCheckpointing, TrainingConfig
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -68,11 +68,10 @@ class AdviceConfig(Section):
     """What the advice may try."""
 
     loss_chunk_tokens: PositiveInt
-    lora_rank: PositiveInt
-    lora_targets: tuple[str, ...]
-    lora_base_bytes: PositiveInt
+    lora_choice: str
+    """The training configuration that trains adapters."""
     block_step_tokens: PositiveInt
-    """A shorter block is advised as a multiple of this."""
+    """A shorter block or row is advised as a multiple of this."""
     least_relief: Share
     """A change joins a combination if it lowers the peak at least by this share."""
     worthwhile_speedup: Annotated[float, Field(gt=1)]
@@ -127,6 +126,8 @@ class PlanningConfig(Section):
 
     assumptions: AssumptionsConfig
     advice: AdviceConfig
+    lora_training: TrainingConfig
+    """``advice.lora_choice``; only its adapters are read."""
     report_model: dict[str, int | bool | str]
     """The keys of a Hugging Face config.json that fix the shape of the reports' model."""
     report_lengths: dict[Literal["s1k", "r1"], LengthsConfig]

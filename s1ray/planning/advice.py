@@ -3,7 +3,7 @@
 Changes that leave the result as it is come before those that do not.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from s1ray.config.planning import AdviceConfig, AssumptionsConfig
@@ -11,7 +11,7 @@ from s1ray.planning.changes import Change, list_faster, list_smaller, shorten
 from s1ray.planning.cluster import Cluster
 from s1ray.planning.estimate import Estimate, estimate
 from s1ray.planning.model import ModelShape
-from s1ray.planning.recipe import Recipe
+from s1ray.planning.recipe import Adapters, Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +34,8 @@ class Adviser:
     model: ModelShape
     assumptions: AssumptionsConfig
     config: AdviceConfig
+    adapters: Adapters | None
+    """Of ``config.lora_choice``; None where adapters are no way out."""
 
     def advise(self, cluster: Cluster, recipe: Recipe, *, current: Estimate) -> tuple[Advice, ...]:
         """Return what makes a plan fit, best first; of one that fits, what makes it faster.
@@ -53,7 +55,7 @@ class Adviser:
         return self._find_faster(start) if current.fits else self._find_fitting(start)
 
     def _find_fitting(self, start: Advice) -> tuple[Advice, ...]:
-        changes = list_smaller(self.model, start.cluster, start.recipe, config=self.config)
+        changes = self._list_smaller(start)
         singles = list(self._apply(start, changes))
         found = [advice for advice in singles if advice.estimate.fits]
         if not any(a.is_same_result and not a.estimate.is_tight for a in found):
@@ -70,7 +72,7 @@ class Adviser:
         """Take one relieving change after the other, the mildest first."""
         advice = start
         while not advice.estimate.fits or advice.estimate.is_tight:
-            changes = list_smaller(self.model, advice.cluster, advice.recipe, config=self.config)
+            changes = self._list_smaller(advice)
             limit = (1 - self.config.least_relief) * advice.estimate.memory.peak
             relieving = (
                 after
@@ -82,6 +84,11 @@ class Adviser:
                 return [advice] if advice.estimate.fits else []
             advice = following
         return [advice]
+
+    def _list_smaller(self, start: Advice) -> Iterator[Change]:
+        return list_smaller(
+            self.model, start.cluster, start.recipe, config=self.config, adapters=self.adapters
+        )
 
     def _find_faster(self, start: Advice) -> tuple[Advice, ...]:
         singles = self._list_faster(start)
@@ -128,8 +135,14 @@ def _training_seconds(advice: Advice) -> float:
 
 
 def _rank(advice: list[Advice]) -> tuple[Advice, ...]:
-    """Return the best of each set of keys: what keeps the result first, then what is fastest."""
-    ranked = sorted(advice, key=lambda a: (not a.is_same_result, _training_seconds(a)))
+    """Return the best of each set of keys: what keeps the result, what is safe, what is at hand."""
+
+    def order(item: Advice) -> tuple[bool, bool, bool, float]:
+        is_elsewhere = "cluster.num_nodes" in item.overrides
+        is_tight = item.estimate.is_tight
+        return (not item.is_same_result, is_tight, is_elsewhere, _training_seconds(item))
+
+    ranked = sorted(advice, key=order)
     best: dict[frozenset[str], Advice] = {}
     for item in ranked:
         best.setdefault(frozenset(item.overrides), item)

@@ -27,12 +27,25 @@ class Change:
 
 
 def list_smaller(
-    model: ModelShape, cluster: Cluster, recipe: Recipe, *, config: AdviceConfig
+    model: ModelShape,
+    cluster: Cluster,
+    recipe: Recipe,
+    *,
+    config: AdviceConfig,
+    adapters: Adapters | None,
 ) -> Iterator[Change]:
-    """Yield changes that can lower the memory of a device."""
+    """Yield changes that can lower the memory of a device.
+
+    Args:
+        model: Its shape.
+        cluster: The hardware.
+        recipe: The fine-tune.
+        config: What may be tried.
+        adapters: Of ``config.lora_choice``.
+    """
     yield from _list_leaner(cluster, recipe, config)
     yield from _list_spreading(model, cluster, recipe)
-    yield from _list_lossy(cluster, recipe, config)
+    yield from _list_lossy(cluster, recipe, config=config, adapters=adapters)
 
 
 def list_faster(
@@ -89,7 +102,7 @@ def _list_leaner(cluster: Cluster, recipe: Recipe, config: AdviceConfig) -> Iter
         yield _checkpoint(cluster, recipe, ActivationCheckpointing.SELECTIVE)
     if recipe.checkpointing is not ActivationCheckpointing.FULL:
         yield _checkpoint(cluster, recipe, ActivationCheckpointing.FULL)
-    for limit in _halve_rows(recipe):
+    for limit in _shorten_rows(recipe, step=config.block_step_tokens):
         value = "null" if limit is None else limit
         yield change({"sharding.micro_batch_tokens": value}, micro_batch_tokens=limit)
 
@@ -107,17 +120,16 @@ def _list_spreading(model: ModelShape, cluster: Cluster, recipe: Recipe) -> Iter
         yield change({"sharding.cpu_offload": "true"}, is_offloaded=True)
 
 
-def _list_lossy(cluster: Cluster, recipe: Recipe, config: AdviceConfig) -> Iterator[Change]:
+def _list_lossy(
+    cluster: Cluster, recipe: Recipe, *, config: AdviceConfig, adapters: Adapters | None
+) -> Iterator[Change]:
     """Yield changes that save memory and change the trained weights."""
     change = partial(_change, cluster, recipe, is_same_result=False)
     if recipe.moment_bytes > BFLOAT16_BYTES:
         overrides = {"training.optimizer.moments_dtype": "bfloat16"}
         yield change(overrides, moment_bytes=BFLOAT16_BYTES)
-    if recipe.adapters is None:
-        adapters = Adapters(
-            rank=config.lora_rank, targets=config.lora_targets, base_bytes=config.lora_base_bytes
-        )
-        yield change({"training.lora.rank": config.lora_rank}, adapters=adapters)
+    if recipe.adapters is None and adapters is not None:
+        yield change({"training": config.lora_choice}, adapters=adapters)
 
 
 def _change(
@@ -152,14 +164,13 @@ def _list_degrees(model: ModelShape, cluster: Cluster, recipe: Recipe) -> list[i
     ]
 
 
-def _halve_rows(recipe: Recipe) -> Iterator[int | None]:
-    """Yield shorter rows down to the longest sample, then one sample a row."""
+def _shorten_rows(recipe: Recipe, *, step: int) -> Iterator[int | None]:
+    """Yield rows a quarter shorter each, down to the longest sample; then one sample a row."""
     if recipe.micro_batch_tokens is None:
         return
-    tokens, longest = recipe.micro_batch_tokens // 2, max(recipe.cut_lengths)
-    while tokens >= longest:
+    tokens, longest = recipe.micro_batch_tokens, max(recipe.cut_lengths)
+    while (tokens := tokens * 3 // 4 // step * step) >= longest:
         yield tokens
-        tokens //= 2
     yield None
 
 

@@ -17,6 +17,18 @@ NORM_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FlopCount:
+    """FLOPs over a document: some for each token, some for each pair of tokens."""
+
+    per_token: float
+    per_squared_token: float
+
+    def of_document(self, num_tokens: int) -> float:
+        """Return the FLOPs over one document of so many tokens."""
+        return (self.per_token + self.per_squared_token * num_tokens) * num_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelShape:
     """The sizes that decide what training a decoder costs."""
 
@@ -109,32 +121,30 @@ class ModelShape:
         """
         return 2 * (self.num_heads + max(self.num_kv_heads, degree)) * self.head_dim
 
-    def count_flops(self, num_tokens: int, *, num_adapters: int | None) -> float:
-        """Return the FLOPs of forward and backward over one document.
+    def count_flops(self, *, num_adapters: int | None) -> FlopCount:
+        """Return the FLOPs of forward and backward.
 
         Args:
-            num_tokens: Of the document.
             num_adapters: Trained adapter parameters beside frozen weights; None: all is trained.
         """
         per_token = 6.0 * self.num_matmul_parameters
         if num_adapters is not None:
             per_token = 4.0 * self.num_matmul_parameters + 6.0 * num_adapters
-        return per_token * num_tokens + 3 * self._count_attention(num_tokens)
+        attention = 3 * self._count_attention()
+        return FlopCount(per_token=per_token, per_squared_token=attention)
 
-    def count_recompute(self, num_tokens: int, *, mode: ActivationCheckpointing) -> float:
-        """Return the FLOPs that activation checkpointing adds over one document.
+    def count_recompute(self, *, mode: ActivationCheckpointing) -> FlopCount:
+        """Return the FLOPs that activation checkpointing adds.
 
         ``selective`` keeps attention and every second product of a layer, the first one included.
         """
-        match mode:
-            case ActivationCheckpointing.NONE:
-                return 0.0
-            case ActivationCheckpointing.FULL:
-                layer = 2.0 * self.num_layer_matmul
-                return self.num_layers * layer * num_tokens + self._count_attention(num_tokens)
-            case ActivationCheckpointing.SELECTIVE:
-                again = sum(rows * columns for rows, columns in list(self.products.values())[1::2])
-                return 2.0 * self.num_layers * again * num_tokens
+        again, attention = 0, 0.0
+        if mode is ActivationCheckpointing.FULL:
+            again, attention = self.num_layer_matmul, self._count_attention()
+        elif mode is ActivationCheckpointing.SELECTIVE:
+            again = sum(rows * columns for rows, columns in list(self.products.values())[1::2])
+        per_token = 2.0 * self.num_layers * again
+        return FlopCount(per_token=per_token, per_squared_token=attention)
 
     def count_layer_bytes(self, *, mode: ActivationCheckpointing, compute_bytes: int) -> int:
         """Return the bytes a token that a layer keeps for the backward pass.
@@ -167,9 +177,9 @@ class ModelShape:
         )
         return kept + 3 * compute_bytes * self.intermediate_size
 
-    def _count_attention(self, num_tokens: int) -> float:
-        """Return the forward FLOPs of causal attention in all layers: half of two products."""
-        return 2.0 * self.num_layers * self.query_size * num_tokens**2
+    def _count_attention(self) -> float:
+        """Return the forward FLOPs of attention a squared token: half of two products a layer."""
+        return 2.0 * self.num_layers * self.query_size
 
 
 def read_shape(config: Mapping[str, object]) -> ModelShape:

@@ -10,7 +10,7 @@ from s1ray.planning.advice import Advice, Adviser
 from s1ray.planning.cluster import GIB, Cluster
 from s1ray.planning.estimate import SECONDS_PER_HOUR, Estimate, estimate
 from s1ray.planning.model import ModelShape
-from s1ray.planning.recipe import Recipe
+from s1ray.planning.recipe import Recipe, read_adapters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,12 @@ def make_plan(
         ValueError: The recipe's degrees do not fit the model or the cluster.
     """
     current = estimate(model, cluster, recipe, assumptions=config.assumptions)
-    adviser = Adviser(model=model, assumptions=config.assumptions, config=config.advice)
+    adviser = Adviser(
+        model=model,
+        assumptions=config.assumptions,
+        config=config.advice,
+        adapters=read_adapters(config.lora_training),
+    )
     advice = adviser.advise(cluster, recipe, current=current)
     return Plan(model=model, cluster=cluster, recipe=recipe, estimate=current, advice=advice)
 

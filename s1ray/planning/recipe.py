@@ -4,10 +4,12 @@ It does not know models or hardware. ``lay_out_steps`` says which lengths meet i
 """
 
 import hashlib
+import heapq
 import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from s1ray.config.planning import AssumptionsConfig, LengthsConfig
 from s1ray.config.training import (
@@ -110,7 +112,6 @@ def read_recipe(
             f"{training.max_seq_len} with training.overflow={training.overflow}. Raise the former "
             "or set the latter to truncate."
         )
-    lora = training.lora
     return Recipe(
         lengths=tuple(kept),
         max_seq_len=training.max_seq_len,
@@ -127,11 +128,7 @@ def read_recipe(
         compute_bytes=DTYPE_BYTES[training.compute_dtype],
         reduce_bytes=DTYPE_BYTES[training.reduce_dtype],
         moment_bytes=DTYPE_BYTES[training.optimizer.moments_dtype],
-        adapters=None
-        if lora is None
-        else Adapters(
-            rank=lora.rank, targets=lora.targets, base_bytes=DTYPE_BYTES[lora.base_dtype]
-        ),
+        adapters=read_adapters(training),
         gathers_per_pass=2 if sharding.reshard_after_forward else 1,
         # A single process is not sharded, and only sharded weights are offloaded.
         is_offloaded=sharding.cpu_offload and sharding.num_workers > 1,
@@ -139,6 +136,15 @@ def read_recipe(
         is_optimizer_fused=True,
         overlap=assumptions.overlap,
     )
+
+
+def read_adapters(training: TrainingConfig) -> Adapters | None:
+    """Return the adapters that a configuration trains; None where it trains every weight."""
+    lora = training.lora
+    if lora is None:
+        return None
+    base_bytes = DTYPE_BYTES[lora.base_dtype]
+    return Adapters(rank=lora.rank, targets=lora.targets, base_bytes=base_bytes)
 
 
 def draw_lengths(config: LengthsConfig) -> tuple[int, ...]:
@@ -183,18 +189,20 @@ def _fill_rows(batch: list[int], *, recipe: Recipe) -> list[tuple[int, ...]]:
         return [(length,) for length in longest_first]
     limit, groups = recipe.micro_batch_tokens, recipe.num_groups
     for num_passes in range(math.ceil(sum(batch) / (groups * limit)), len(batch)):
-        rows: list[list[int]] = [[] for _ in range(num_passes * groups)]
+        heap: list[tuple[int, int, list[int]]] = [(0, i, []) for i in range(num_passes * groups)]
         for length in longest_first:
-            min(rows, key=sum).append(length)
-        if max(sum(row) for row in rows) <= limit:
-            return sorted((tuple(row) for row in rows), key=sum, reverse=True)
+            load, index, row = heap[0]
+            heapq.heapreplace(heap, (load + length, index, [*row, length]))
+        if max(load for load, _, _ in heap) <= limit:
+            return [tuple(row) for _, _, row in sorted(heap, reverse=True)]
     return [(length,) for length in longest_first]
 
 
-def _shuffle(num_samples: int, *, seed: int, epoch: int) -> list[int]:
+@lru_cache(maxsize=64)
+def _shuffle(num_samples: int, *, seed: int, epoch: int) -> tuple[int, ...]:
     """Return an order that depends on the arguments alone, on any machine and version."""
 
     def draw(index: int) -> bytes:
         return hashlib.sha256(f"{seed}/{epoch}/{index}".encode()).digest()
 
-    return sorted(range(num_samples), key=draw)
+    return tuple(sorted(range(num_samples), key=draw))

@@ -84,8 +84,10 @@ def measure_workload(model: ModelShape, recipe: Recipe, *, steps: Sequence[Passe
     """Return what the steps compute."""
     num_adapters = None if recipe.adapters is None else count_trained(model, recipe)
     lengths = {n for passes in steps for rows in passes for row in rows for n in row}
-    flops = {n: model.count_flops(n, num_adapters=num_adapters) for n in lengths}
-    again = {n: model.count_recompute(n, mode=recipe.checkpointing) for n in lengths}
+    count = model.count_flops(num_adapters=num_adapters)
+    count_again = model.count_recompute(mode=recipe.checkpointing)
+    flops = {n: count.of_document(n) for n in lengths}
+    again = {n: count_again.of_document(n) for n in lengths}
     every_pass = [rows for passes in steps for rows in passes]
     busiest = [max(rows, key=lambda row: sum(flops[n] for n in row)) for rows in every_pass]
     return Workload(

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from s1ray.config.planning import ClusterConfig, PlanningConfig
 from s1ray.config.training import ActivationCheckpointing
@@ -23,7 +25,9 @@ def read_yaml(path: Path) -> Any:
 
 @cache
 def load_planning() -> PlanningConfig:
-    return PlanningConfig.model_validate(read_yaml(CONF / "planning" / "published.yaml"))
+    with initialize_config_dir(str(CONF), version_base=None):
+        content = OmegaConf.to_container(compose("planning/published"), resolve=True)
+    return PlanningConfig.model_validate(content["planning"])
 
 
 @cache

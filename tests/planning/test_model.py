@@ -1,3 +1,6 @@
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -6,9 +9,10 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config, Qwen3Config
 
-from s1ray.config.training import ActivationCheckpointing
+from s1ray.config.training import ActivationCheckpointing, ShardingConfig
 from s1ray.planning.model import read_shape
 from s1ray.training.model import PackedLanguageModel, count_flops
+from s1ray.training.sharding import join_ranks, shard
 from tests.planning.plans import qwen_32b
 
 # config.json of Qwen/Qwen2.5-*-Instruct and HuggingFaceTB/SmolLM2-135M-Instruct on the hub.
@@ -34,6 +38,29 @@ SMOLLM2 = {
 }  # fmt: skip
 QWEN3 = {**QWEN_1_5B, "head_dim": 128}
 BIASED_LLAMA = {**SMOLLM2, "attention_bias": True, "mlp_bias": True}
+
+
+SINGLE_PROCESS = {
+    "num_workers": 1, "device": "cpu", "sequence_parallel": 1, "replicas": 1,
+    "reshard_after_forward": True, "attention": "per_document", "micro_batch_tokens": None,
+    "loss_chunk_tokens": 8, "cpu_offload": False, "compile": False,
+}  # fmt: skip
+
+
+@contextmanager
+def find_storages() -> Iterator[dict[int, int]]:
+    """Yield a dict that holds, at the end, the bytes of every new tensor storage by its address."""
+    found: dict[int, int] = {}
+    gc.collect()
+    # What is frozen is not listed, which leaves the tensors that the block brings forth.
+    gc.freeze()
+    try:
+        yield found
+        tensors = [item for item in gc.get_objects() if type(item) is torch.Tensor]
+        storages = [tensor.untyped_storage() for tensor in tensors]
+        found.update({storage.data_ptr(): storage.nbytes() for storage in storages})
+    finally:
+        gc.unfreeze()
 
 
 def build(config: Any, *, device: str = "meta", dtype: torch.dtype = torch.float32) -> Any:
@@ -77,7 +104,7 @@ def test_parameters_equal_those_of_the_meta_device(config: Any, billions: float 
 def test_flops_of_qwen_32b_equal_the_published_arithmetic() -> None:
     shape = qwen_32b()
 
-    per_token = shape.count_flops(5200, num_adapters=None) / 5200
+    per_token = shape.count_flops(num_adapters=None).of_document(5200) / 5200
 
     # Reference arithmetic: 191.9 GFLOP a token of products, 10.2 of attention at 5.2k tokens.
     assert per_token / 1e9 == pytest.approx(191.9 + 10.2, rel=1e-3)
@@ -93,7 +120,7 @@ def test_flops_equal_those_the_training_loop_counts(targets: tuple[str, ...] | N
     shape = read_shape(config.to_dict())
     adapters = None if targets is None else shape.count_adapters(rank=4, targets=targets)
 
-    planned = sum(shape.count_flops(n, num_adapters=adapters) for n in (7, 40))
+    planned = sum(shape.count_flops(num_adapters=adapters).of_document(n) for n in (7, 40))
 
     counted = count_flops(PackedLanguageModel(model, loss_chunk_tokens=8))
     assert planned == counted.of_documents(iter((7, 40)))
@@ -150,6 +177,33 @@ def test_layer_bytes_equal_the_tensors_that_autograd_saves(
     assert measured / num_tokens == pytest.approx(planned, rel=0.02)
 
 
+@pytest.mark.parametrize("mode", [ActivationCheckpointing.SELECTIVE, ActivationCheckpointing.FULL])
+@pytest.mark.parametrize("sizes", [{}, {"hidden_size": 128, "intermediate_size": 320}])
+def test_layer_bytes_equal_what_the_training_loop_keeps_alive(
+    mode: ActivationCheckpointing, sizes: dict[str, int]
+) -> None:
+    config, num_tokens, dtype = tiny_qwen(**sizes), 32, torch.bfloat16
+    language_model = build(config, device="cpu", dtype=dtype)
+    wrapped = PackedLanguageModel(language_model, loss_chunk_tokens=8)
+    sharding = ShardingConfig.model_validate({**SINGLE_PROCESS, "activation_checkpointing": mode})
+    shard(wrapped, ranks=join_ranks(sharding), config=sharding, compute="float32", reduce="float32")
+    body = language_model.model
+    hidden = torch.randn(1, num_tokens, config.hidden_size, dtype=dtype, requires_grad=True)
+    rotary = body.rotary_emb(hidden, torch.arange(num_tokens)[None])
+
+    with find_storages() as kept:
+        output = body.layers[1](hidden, position_embeddings=rotary, attention_mask=None)
+
+    counted = kept.keys() - {output.untyped_storage().data_ptr()}
+    # A checkpointed layer keeps its input, which was alive before.
+    held = dtype.itemsize * config.hidden_size
+    planned = read_shape(config.to_dict()).count_layer_bytes(
+        mode=mode, compute_bytes=dtype.itemsize
+    )
+    measured = sum(kept[pointer] for pointer in counted) / num_tokens + held
+    assert measured == pytest.approx(planned, rel=0.02)
+
+
 def test_full_checkpointing_keeps_the_inputs_of_the_layers() -> None:
     shape = qwen_32b()
 
@@ -162,9 +216,11 @@ def test_full_checkpointing_keeps_the_inputs_of_the_layers() -> None:
 def test_full_checkpointing_computes_the_layers_forward_again() -> None:
     shape = qwen_32b()
 
-    again = shape.count_recompute(5200, mode=ActivationCheckpointing.FULL)
+    again = shape.count_recompute(mode=ActivationCheckpointing.FULL).of_document(5200)
 
-    without_head = shape.count_flops(5200, num_adapters=None) - 6 * shape.num_head * 5200
+    without_head = (
+        shape.count_flops(num_adapters=None).of_document(5200) - 6 * shape.num_head * 5200
+    )
     assert again == pytest.approx(without_head / 3)
 
 
@@ -173,15 +229,15 @@ def test_selective_checkpointing_lies_between_none_and_full() -> None:
     modes = list(ActivationCheckpointing)
 
     kept = {mode: shape.count_layer_bytes(mode=mode, compute_bytes=2) for mode in modes}
-    again = {mode: shape.count_recompute(5200, mode=mode) for mode in modes}
+    again = {mode: shape.count_recompute(mode=mode).of_document(5200) for mode in modes}
 
     none, selective, full = modes
     assert kept[none] > kept[selective] > kept[full]
     assert again[none] == 0 < again[selective] < again[full]
     # Reference: selective checkpointing adds about 10 % to a step, full one third.
-    assert again[selective] / shape.count_flops(5200, num_adapters=None) == pytest.approx(
-        0.11, abs=0.02
-    )
+    assert again[selective] / shape.count_flops(num_adapters=None).of_document(
+        5200
+    ) == pytest.approx(0.11, abs=0.02)
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_workload_equals_a_loop_over_the_samples() -> None:
     workload = measure_workload(model, recipe, steps=steps)
 
     flops = [
-        [model.count_flops(n, num_adapters=None) for row in passes[0] for n in row]
+        [model.count_flops(num_adapters=None).of_document(n) for row in passes[0] for n in row]
         for passes in steps
     ]
     assert workload.flops == pytest.approx(sum(map(sum, flops)))
