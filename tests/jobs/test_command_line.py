@@ -1,0 +1,126 @@
+"""What a user types: bad input ends with exit code 2 and a message before anything is started."""
+
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import ray
+
+from s1ray.orchestration.session import ROOT
+
+JOBS = sorted(path.stem for path in (ROOT / "jobs").glob("[!_]*.py"))
+
+
+def _run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> tuple[int, str]:
+    """Return exit code and output of ``python -m jobs.<command>`` run in this process."""
+    module, *arguments = shlex.split(command)
+    monkeypatch.setattr(sys, "argv", [f"{module}.py", *arguments])
+    code = 0
+    try:
+        runpy.run_module(f"jobs.{module}", run_name="__main__", alter_sys=False)
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    captured = capsys.readouterr()
+    return code, captured.out + captured.err
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("train experiment=tiny +typo=1", ["typo", "no such key"]),
+        ("train experiment=tiny +training.lr=1", ["training.lr", "no such key"]),
+        ("train experiment=nothing", ["nothing", "demo", "tiny"]),
+        ("train experiment=tiny training.num_epochs=0", ["training.num_epochs", "greater"]),
+        ("train experiment=tiny traces=nowhere.jsonl", ["nowhere.jsonl"]),
+        ("train experiment=tiny model.source=no/such/thing model.random=null", ["no/such/thing"]),
+        ("train experiment=tiny name=../up", ["../up", "a-z"]),
+        ("evaluate experiment=tiny target=nowhere", ["nowhere", "trained"]),
+        ("evaluate experiment=tiny benchmark=[gsm8k] benchmark.gsm8k.path=gone.jsonl", ["gone"]),
+        ("curate experiment=tiny budget.max_thinking_tokens=[-1]", ["max_thinking_tokens"]),
+        ("report runs=[nowhere]", ["nowhere", "run.json"]),
+        ("compare a=nowhere b=nowhere", ["nowhere", "jobs.evaluate"]),
+        ("grade input=gone.jsonl output=x fields.text=a fields.gold=b", ["gone.jsonl"]),
+        ("report", ["runs"]),
+    ],
+)
+def test_bad_input_is_refused_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    command: str,
+    words: list[str],
+) -> None:
+    was_initialized = ray.is_initialized()
+    storage = "" if "experiment" not in command else f" paths.storage={tmp_path}"
+
+    code, output = _run(monkeypatch, capsys, command + storage)
+
+    assert code == 2, output
+    assert all(word in output for word in words), output
+    assert ray.is_initialized() == was_initialized
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("row", ["", "not json", '{"question": {"id": "x"}}', '{"thinking": 3}'])
+def test_malformed_trace_row_is_refused_with_its_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, row: str
+) -> None:
+    traces = tmp_path / "traces.jsonl"
+    traces.write_text(row + "\n", encoding="utf-8")
+
+    code, output = _run(monkeypatch, capsys, f"train experiment=tiny traces={traces}")
+
+    assert code == 2
+    assert "traces.jsonl" in output
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_every_job_explains_itself(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], job: str
+) -> None:
+    code, output = _run(monkeypatch, capsys, f"{job} --help")
+
+    assert code == 0
+    assert f"python -m jobs.{job}" in output
+
+
+def test_jobs_are_listed_with_a_line_each() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "jobs"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert all(f"python -m jobs.{job} " in done.stdout for job in JOBS)
+
+
+def _readme_commands() -> list[str]:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"python -m (jobs\.\w+[^`\n|]*)", text)
+    return sorted({command.strip() for command in commands if "<" not in command})
+
+
+@pytest.mark.parametrize("command", _readme_commands())
+def test_every_command_in_the_readme_parses(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    code, output = _run(monkeypatch, capsys, f"{command.removeprefix('jobs.')} --cfg job")
+
+    assert code == 0, output
+
+
+def test_readme_tree_names_every_module() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    modules = [
+        path
+        for package in ("s1ray", "jobs")
+        for path in (ROOT / package).rglob("*.py")
+        if path.name != "__init__.py"
+    ]
+
+    missing = [str(path.relative_to(ROOT)) for path in modules if f" {path.name} " not in text]
+    assert not missing
