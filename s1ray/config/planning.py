@@ -128,6 +128,10 @@ class PlanningConfig(Section):
     advice: AdviceConfig
     lora_training: TrainingConfig
     """``advice.lora_choice``; only its adapters are read."""
+    known_models: dict[str, dict[str, int | bool | str]]
+    """config.json by Hugging Face id, for planning without the hub."""
+    unread_lengths: Literal["s1k", "r1"]
+    """Which of ``report_lengths`` stands in for traces that are not here yet."""
     report_model: dict[str, int | bool | str]
     """The keys of a Hugging Face config.json that fix the shape of the reports' model."""
     report_lengths: dict[Literal["s1k", "r1"], LengthsConfig]

@@ -17,6 +17,7 @@ from s1ray.config.evaluation import ComparatorsConfig, EvaluationConfig
 from s1ray.config.generation import BudgetConfig, SamplingConfig, TransformersEngineConfig
 from s1ray.config.grading import BenchmarkConfig, GradingConfig
 from s1ray.config.model import ModelConfig
+from s1ray.config.planning import ClusterConfig, PlanningConfig
 from s1ray.config.pool import PoolConfig
 from s1ray.config.report import ReportConfig
 from s1ray.config.serving import ServingConfig
@@ -55,6 +56,9 @@ class Recipe(Section):
     engine: TransformersEngineConfig
     serving: ServingConfig
     evaluation: EvaluationConfig
+    cluster: ClusterConfig
+    """The hardware that ``jobs.plan`` plans for."""
+    planning: PlanningConfig
     report: ReportConfig
     comparators: ComparatorsConfig
     tracking: TrackingConfig

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -71,11 +72,11 @@ def say(text: str) -> None:
 
 
 def show_table(title: str, rows: list[dict[str, str]]) -> None:
-    """Print rows of one shape as a table."""
-    table = Table(title=title, title_justify="left")
+    """Print rows of one shape as a table; columns of numbers are set flush right."""
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     for name in rows[0] if rows else ():
-        is_text = all(not row[name][:1].isdigit() for row in rows)
-        table.add_column(name, justify="left" if is_text else "right", no_wrap=True)
+        is_number = all(row[name].strip("+-±")[:1].isdigit() for row in rows)
+        table.add_column(name, justify="right" if is_number else "left", overflow="fold")
     for row in rows:
         table.add_row(*row.values())
     console.print(table)

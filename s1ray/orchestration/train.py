@@ -109,7 +109,7 @@ def run_train(plan: TrainPlan) -> Path:
     if plan.curation is not None:
         run_curate(plan.curation)
     with open_stage(run, recipe) as stage:
-        job = _describe_job(plan)
+        job = describe_job(plan, resume_from=_choose_start(plan))
         for name in (OUTCOME, STOP, START):
             (run.path / name).unlink(missing_ok=True)
         with stop_on_signals(run.path) as stop, watch_training(run.path, title="train"):
@@ -125,28 +125,35 @@ def run_train(plan: TrainPlan) -> Path:
     return run.path
 
 
-def _describe_job(plan: TrainPlan) -> FineTuneJob:
-    """Choose where to go on from, while the run's lease is held, and say so."""
-    recipe, run = plan.recipe, plan.run
+def _choose_start(plan: TrainPlan) -> Path | None:
+    """Return a checkpoint outside the run that it begins from, while the run's lease is held.
+
+    A checkpoint of the run's own is found again by its workers, also after one of them died.
+    """
+    checkpoint, run = plan.recipe.checkpoint, plan.run
     search = choose_checkpoint(
-        run.path / CHECKPOINTS,
-        resume=recipe.checkpoint.resume,
-        num_threads=recipe.checkpoint.verify_threads,
+        run.path / CHECKPOINTS, resume=checkpoint.resume, num_threads=checkpoint.verify_threads
     )
-    found = search.newest
-    is_own = found is None or Path(found.path).is_relative_to(run.path)
-    if found is not None:
-        say(f"  resuming after step {found.step}: {found.path}")
-        update_description(run, resumed_from=found.path)
+    if search.newest is None:
+        return None
+    path = Path(search.newest.path)
+    say(f"  resuming after step {search.newest.step}: {path}")
+    update_description(run, resumed_from=str(path))
+    return None if path.is_relative_to(run.path) else path
+
+
+def describe_job(plan: TrainPlan, *, resume_from: Path | None) -> FineTuneJob:
+    """Return what the workers are told; the traces must be there."""
+    recipe = plan.recipe
     return FineTuneJob(
         model=recipe.model,
         model_path=plan.model.path,
         training=recipe.training,
         sharding=recipe.sharding,
         checkpoint=recipe.checkpoint,
-        run_path=run.path,
+        run_path=plan.run.path,
         identity=_flatten({**_identify(recipe, plan.model), "data": hash_file(plan.traces_path)}),
-        resume_from=None if found is None or is_own else Path(found.path),
+        resume_from=resume_from,
     )
 
 
