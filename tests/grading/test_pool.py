@@ -93,6 +93,33 @@ def test_poisoned_item_times_out_and_delays_nobody() -> None:
     assert rest == [Verdict.CORRECT] * 59
 
 
+def test_killed_process_leaves_its_item_unscored_and_is_replaced() -> None:
+    others = find_children(os.getpid())
+    with GraderPool(read_grading("layered", num_workers=1, deadline_seconds=20.0)) as pool:
+        pool.submit(root_plus(0)).result()
+        future = pool.submit(POISON)
+        (child,) = find_children(os.getpid()) - others
+        os.kill(child, signal.SIGKILL)
+        assert future.result(timeout=30).verdict is Verdict.UNSCORED
+        assert pool.submit(root_plus(1)).result().verdict is Verdict.CORRECT
+
+
+def test_cheap_layers_need_no_process() -> None:
+    config = read_grading("layered", num_workers=1, startup_seconds=1e-6)
+    with GraderPool(config) as pool:
+        graded = pool.submit(GradingItem(text="Answer: 7", gold="7", kind=AnswerKind.INTEGER))
+        assert graded.done()
+        with pytest.raises(RuntimeError, match=r"not ready within 1e-06 s.*startup_seconds"):
+            pool.submit(root_plus(1)).result()
+
+
+def test_closed_pool_takes_nothing() -> None:
+    pool = GraderPool(read_grading("layered", num_workers=1))
+    pool.close()
+    with pytest.raises(ValueError, match="grader pool is closed"):
+        pool.submit(root_plus(1))
+
+
 def test_process_is_replaced_after_a_time_out_and_a_cancelled_item_is_passed_over() -> None:
     with GraderPool(read_grading("layered", num_workers=1, deadline_seconds=2.0)) as pool:
         poisoned, waiting = pool.submit(POISON), pool.submit(root_plus(1))
