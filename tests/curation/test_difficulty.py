@@ -1,0 +1,66 @@
+import itertools
+
+import pytest
+
+from s1ray.config.curation import LevelDifficultyConfig, ModelsDifficultyConfig, NoDifficultyConfig
+from s1ray.curation.difficulty import judge_difficulty, name_difficulty_stand_in
+from s1ray.records import Verdict
+from tests.curation.made import make_item
+
+ITEM = make_item("q")
+SCORED = {Verdict.CORRECT, Verdict.INCORRECT, Verdict.NO_ANSWER}
+
+
+@pytest.mark.parametrize("keep_unscored", [True, False])
+@pytest.mark.parametrize("pair", list(itertools.product([*Verdict, None], repeat=2)))
+def test_a_question_goes_when_any_model_solves_it(
+    *, pair: tuple[Verdict | None, Verdict | None], keep_unscored: bool
+) -> None:
+    config = ModelsDifficultyConfig(
+        kind="models", models=("small", "large"), keep_unscored=keep_unscored
+    )
+    verdicts = {
+        name: verdict for name, verdict in zip(("small", "large"), pair, strict=True) if verdict
+    }
+
+    reason = judge_difficulty({ITEM.trace.question.id: verdicts}, config=config)(ITEM)
+
+    is_scored = all(verdict in SCORED for verdict in pair)
+    expected = (
+        "solved" if Verdict.CORRECT in pair else None if keep_unscored or is_scored else "unscored"
+    )
+    assert (reason.name if reason else None) == expected
+
+
+def test_levels_are_compared_on_each_sources_own_scale() -> None:
+    config = LevelDifficultyConfig(
+        kind="level", min_levels={"math": 5, "deep": 4}, keep_unlevelled=True
+    )
+    judge = judge_difficulty({}, config=config)
+
+    kept = [
+        judge(make_item("q", source=source, level=level)) is None
+        for source, level in [("math", 4), ("math", 5), ("deep", 4), ("deep", None), ("other", 0)]
+    ]
+
+    assert kept == [False, True, True, True, True]
+
+
+def test_questions_without_a_level_go_where_that_is_asked_for() -> None:
+    config = LevelDifficultyConfig(kind="level", min_levels={"math": 5}, keep_unlevelled=False)
+
+    reason = judge_difficulty({}, config=config)(make_item("q", source="other", level=9))
+
+    assert reason is not None
+    assert reason.name == "no_level"
+
+
+def test_levels_are_named_as_a_stand_in_and_models_are_not() -> None:
+    level = LevelDifficultyConfig(kind="level", min_levels={"math": 5}, keep_unlevelled=True)
+    models = ModelsDifficultyConfig(kind="models", models=("m",), keep_unscored=True)
+
+    assert name_difficulty_stand_in(level) == (
+        "the sources' own levels stand in for models' verdicts: math >= 5"
+    )
+    assert name_difficulty_stand_in(models) is None
+    assert judge_difficulty({}, config=NoDifficultyConfig(kind="none"))(ITEM) is None
