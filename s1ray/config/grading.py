@@ -22,7 +22,10 @@ class PoolConfig(Section):
 
     num_workers: Annotated[int, Field(ge=1)]
     deadline_seconds: Annotated[float, Field(gt=0)]
-    """How long one comparison may take before its process is killed."""
+    """Processor time of one comparison before its process is killed; a busy machine takes none of
+    it away, so that verdicts do not depend on the load."""
+    wall_seconds: Annotated[float, Field(gt=0)]
+    """How long one comparison may take by the clock, however little of it it ran."""
     startup_seconds: Annotated[float, Field(gt=0)]
     """How long a process may take to import its algebra."""
     max_memory_gib: Annotated[float, Field(gt=0)]

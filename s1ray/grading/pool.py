@@ -1,16 +1,17 @@
-"""Grading with algebra in processes that are killed at a deadline.
+"""Grading with algebra in processes that end at a deadline.
 
 Texts are searched and compared here, in the caller's process; only what needs algebra is sent
 out. Each process has a thread that feeds it one comparison at a time, so an item that never ends
-costs its own process one deadline and nobody else's anything. Works from any thread, from asyncio
+costs its own process one deadline and nobody else's anything. The deadline is processor time: a
+starved machine turns no verdict into a time-out. Works from any thread, from asyncio
 and inside a Ray worker: a grading process is a fresh interpreter that imports neither the caller's
 main module nor torch.
 """
 
 import asyncio
-import math
 import os
 import queue
+import signal
 import socket
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from s1ray.grading.grader import OpenComparison, finish_grading, start_grading
 from s1ray.grading.worker import READY
 from s1ray.records import AnswerKind, GradedAnswer, Verdict
 
+_DEADLINE_SIGNALS = (-signal.SIGPROF, -signal.SIGALRM)
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "SYSTEMROOT")
 
 
@@ -152,12 +154,13 @@ class _GraderProcess:
 
     def __init__(self, config: PoolConfig) -> None:
         ours, theirs = socket.socketpair()
-        self._deadline_seconds = config.deadline_seconds
+        self._wall_seconds = config.wall_seconds
         self._connection = Connection(ours.detach())
         with theirs:
             arguments = [
                 str(theirs.fileno()),
-                str(math.ceil(2 * config.deadline_seconds) + 1),
+                str(config.deadline_seconds),
+                str(config.wall_seconds),
                 str(int(config.max_memory_gib * 2**30)),
             ]
             self._process = subprocess.Popen(
@@ -182,15 +185,16 @@ class _GraderProcess:
         extracted = comparison.extracted
         try:
             self._connection.send([(pair.gold, pair.answer) for pair in comparison.pairs])
-            if not self._wait(self._deadline_seconds):
-                self.kill()
-                return GradedAnswer(verdict=Verdict.TIMEOUT, extracted=extracted, layer=None)
-            reply = self._receive()
+            is_late = not self._wait(self._wall_seconds)
+            reply = b"" if is_late else self._receive()
         except OSError:
-            reply = b""
+            is_late, reply = False, b""
         if not reply:
+            # A process that its own deadline ended keeps that as its exit status.
             self.kill()
-            return GradedAnswer(verdict=Verdict.UNSCORED, extracted=extracted, layer=None)
+            is_late = is_late or self._process.returncode in _DEADLINE_SIGNALS
+            verdict = Verdict.TIMEOUT if is_late else Verdict.UNSCORED
+            return GradedAnswer(verdict=verdict, extracted=extracted, layer=None)
         return finish_grading(comparison, outcome=Outcome(reply.decode()))
 
     def kill(self) -> None:

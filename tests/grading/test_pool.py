@@ -83,7 +83,7 @@ def test_poisoned_item_times_out_and_delays_nobody() -> None:
             drawn.append(number)
             yield root_plus(number) if number else POISON
 
-    with GraderPool(read_grading("layered", num_workers=2, deadline_seconds=8.0)) as pool:
+    with GraderPool(read_grading("layered", num_workers=2, deadline_seconds=4.0)) as pool:
         verdicts = pool.grade_all(draw(), max_pending=4)
         first = next(verdicts)
         num_drawn = len(drawn)
@@ -100,8 +100,14 @@ def test_killed_process_leaves_its_item_unscored_and_is_replaced() -> None:
         future = pool.submit(POISON)
         (child,) = find_children(os.getpid()) - others
         os.kill(child, signal.SIGKILL)
-        assert future.result(timeout=30).verdict is Verdict.UNSCORED
+        assert future.result(timeout=90).verdict is Verdict.UNSCORED
         assert pool.submit(root_plus(1)).result().verdict is Verdict.CORRECT
+
+
+def test_comparison_ends_by_the_clock_where_it_hardly_runs() -> None:
+    config = read_grading("layered", num_workers=1, deadline_seconds=300.0, wall_seconds=1.0)
+    with GraderPool(config) as pool:
+        assert pool.submit(POISON).result().verdict is Verdict.TIMEOUT
 
 
 def test_cheap_layers_need_no_process() -> None:
@@ -157,17 +163,25 @@ def test_processes_end_when_their_parent_is_killed(tmp_path: Path) -> None:
         parent.kill()
     assert has_torch == b"False\n"
     assert len(children) == 2
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while any(is_running(child) for child in children) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not [child for child in children if is_running(child)]
 
 
-def test_lost_process_ends_at_its_alarm() -> None:
+def test_lost_process_ends_at_its_deadline() -> None:
     ours, theirs = socket.socketpair()
     with theirs:
         child = subprocess.Popen(
-            [sys.executable, "-m", "s1ray.grading.worker", str(theirs.fileno()), "1", str(2**32)],
+            [
+                sys.executable,
+                "-m",
+                "s1ray.grading.worker",
+                str(theirs.fileno()),
+                "1",
+                "60",
+                str(2**32),
+            ],
             pass_fds=[theirs.fileno()],
             cwd=ROOT,
         )
@@ -175,7 +189,7 @@ def test_lost_process_ends_at_its_alarm() -> None:
     assert connection.recv_bytes() == READY
     connection.send([(r"8^{8^8}+1", "9^{9^9}")])
     connection.close()
-    assert child.wait(timeout=30) == -signal.SIGALRM
+    assert child.wait(timeout=90) == -signal.SIGPROF
 
 
 def test_grading_process_sees_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
