@@ -74,7 +74,7 @@ def plan_evaluation(
         },
         "num_samples": recipe.evaluation.num_samples,
         "seed": recipe.evaluation.seed,
-        "grading": recipe.grading.model_dump(mode="json"),
+        "grading": recipe.grading.model_dump(mode="json", exclude={"pool"}),
     }
     run = name_stage(recipe, stage="evaluate", slug=f"{recipe.name}-{label}", identity=identity)
     return EvaluationPlan(

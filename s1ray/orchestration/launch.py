@@ -6,6 +6,7 @@ anything is started, a later failure with 1. This module knows no stage.
 
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from s1ray.config.base import Section
+from s1ray.orchestration.runs import RefusedError
 from s1ray.orchestration.terminal import print_result, say
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -117,7 +119,10 @@ def _run_or_exit(run: Callable[[PlanT], Path], plan: PlanT) -> None:
     try:
         result = run(plan)
     except KeyboardInterrupt:
-        sys.exit(130)
+        say("interrupted; what was done is kept, and the same command goes on from there")
+        sys.exit(128 + signal.SIGINT)
+    except RefusedError as error:
+        _refuse(str(error))
     except Exception as error:
         traceback.print_exc()
         say(f"failed: {error}")

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from s1ray.orchestration.runs import RefusedError
+
 LEASE = "lease.json"
 
 
@@ -26,7 +28,7 @@ def hold_lease(path: Path, *, heartbeat_seconds: float, stale_seconds: float) ->
         stale_seconds: How long a silent lease on another host is respected.
 
     Raises:
-        ValueError: Another live job holds it; the message names the holder.
+        RefusedError: Another live job holds it; the message names the holder.
     """
     lease = path / LEASE
     _acquire(lease, stale_seconds=stale_seconds)
@@ -71,7 +73,7 @@ def _discard_if_dead(lease: Path, *, stale_seconds: float) -> None:
     if silent > stale_seconds or (here and not _is_alive(int(holder["pid"]))):
         lease.unlink(missing_ok=True)
         return
-    raise ValueError(
+    raise RefusedError(
         f"the run {lease.parent.name} is being written by process {holder.get('pid')} on "
         f"{holder.get('host')} (last heard {silent:.0f} s ago). Wait for it or stop it; a changed "
         "configuration gets a run of its own."

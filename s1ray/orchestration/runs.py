@@ -24,6 +24,10 @@ MANIFEST = "manifest.json"
 _LEGAL_SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
+class RefusedError(ValueError):
+    """A run that cannot begin: its directory cannot be written, or somebody else holds it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """A named run and its directory."""
@@ -108,14 +112,14 @@ def begin_run(run: Run, *, config_yaml: str) -> None:
     """Make the run's directory and write what it is: ``config.yaml`` and ``run.json``.
 
     Raises:
-        ValueError: The directory cannot be written.
+        RefusedError: The directory cannot be written.
     """
     try:
         run.path.mkdir(parents=True, exist_ok=True)
         write_atomically(run.path / "config.yaml", config_yaml)
         write_json(run.path / "run.json", describe_run(run))
     except OSError as error:
-        raise ValueError(
+        raise RefusedError(
             f"cannot write the run directory {run.path}: {error.strerror}. Free space there, or "
             "set paths.storage to a directory that can be written."
         ) from error

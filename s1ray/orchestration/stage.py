@@ -41,7 +41,7 @@ def open_stage(run: Run, recipe: Recipe) -> Iterator[Stage]:
     """Hold a run's directory while the block does it; finish the run when the block ends well.
 
     Raises:
-        ValueError: The directory cannot be written, or another job holds it.
+        RefusedError: The directory cannot be written, or another job holds it.
     """
     say(f"{run.stage}: {run.path}")
     began = time.monotonic()

@@ -5,6 +5,7 @@ import runpy
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,49 @@ def test_bad_input_is_refused_before_anything_starts(
     assert all(word in output for word in words), output
     assert ray.is_initialized() == was_initialized
     assert not list(tmp_path.iterdir())
+
+
+def test_model_directory_without_a_tokenizer_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "qwen2"}', encoding="utf-8")
+
+    code, output = _run(
+        monkeypatch,
+        capsys,
+        f"train experiment=tiny model.source={tmp_path} model.random=null paths.storage={tmp_path}",
+    )
+
+    assert code == 2
+    assert str(tmp_path) in output
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    """Mount a file system of 64 KiB and fill it."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small file system needs root")
+    try:
+        with pytest.raises(OSError, match="space"):
+            (tmp_path / "filler").write_bytes(b"x" * 2**20)
+        yield tmp_path
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def test_full_disk_is_refused_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], full_disk: Path
+) -> None:
+    was_initialized = ray.is_initialized()
+
+    code, output = _run(
+        monkeypatch, capsys, f"train experiment=tiny paths.storage={full_disk / 'runs'}"
+    )
+
+    assert code == 2
+    assert "paths.storage" in output
+    assert ray.is_initialized() == was_initialized
 
 
 @pytest.mark.parametrize("row", ["", "not json", '{"question": {"id": "x"}}', '{"thinking": 3}'])

@@ -77,6 +77,7 @@ def test_reproduce_another_budget_evaluates_again_and_trains_not(
         "sharding.num_workers=1",
         "ray.max_failures=9",
         "evaluation.runtime.max_in_flight=1",
+        "grading.pool.num_workers=1",
     ],
 )
 def test_names_do_not_change_with_what_does_not_change_results(
