@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface
 
 from s1ray.config.training import AttentionBackend
@@ -29,6 +30,7 @@ class Documents:
     lengths: tuple[int, ...]
     boundaries: Tensor
     """Shape [documents + 1], int32, on the model's device: cumulative lengths from 0."""
+    longest: int
     backend: AttentionBackend
     sequence_group: dist.ProcessGroup | None
     """The ranks that hold a part of the row each; None where this rank has it whole."""
@@ -46,6 +48,7 @@ def describe_documents(
     return Documents(
         lengths=lengths,
         boundaries=boundaries.to(device),
+        longest=max(lengths),
         backend=backend,
         sequence_group=sequence_group,
     )
@@ -90,51 +93,46 @@ def attend(
             f"attention {ATTENTION!r} has no sliding window, got {kwargs['sliding_window']}. Set "
             "use_sliding_window to false in the model's config.json."
         )
-    # Under autocast the rotary embedding leaves queries and keys in float32.
-    query, key = query.to(value.dtype), key.to(value.dtype)
     backend = _BACKENDS[documents.backend]
     group = documents.sequence_group
     if group is None:
         return backend(query, key, value, documents, scaling), None
-    heads = gather_tokens(Heads(query, key, value), group)
+    dtype = value.dtype  # as it travels: under autocast queries and keys come in float32
+    heads = gather_tokens(Heads(query.to(dtype), key.to(dtype), value), group)
     return gather_heads(backend(*heads, documents, scaling), group), None
 
 
 def _attend_varlen(
     query: Tensor, key: Tensor, value: Tensor, documents: Documents, scaling: float | None
 ) -> Tensor:
-    from torch.nn.attention.varlen import varlen_attn  # noqa: PLC0415 - needs CUDA's libraries
-
-    q, k, v = (states.squeeze(0).transpose(0, 1) for states in (query, key, value))
-    longest = max(documents.lengths)
-    options: dict[str, Any] = {"scale": scaling}
-    names = inspect.signature(varlen_attn).parameters
-    # The signature drifted: 2.10 has is_causal, later releases window_size, the latest enable_gqa.
-    options |= {"window_size": (-1, 0)} if "window_size" in names else {"is_causal": True}
-    if "enable_gqa" in names:
-        options["enable_gqa"] = True
-    else:
+    # Under autocast the rotary embedding leaves queries and keys in float32.
+    q, k, v = (states.squeeze(0).transpose(0, 1).to(value.dtype) for states in (query, key, value))
+    if "enable_gqa" not in _VARLEN_OPTIONS:
         repeats = query.shape[1] // key.shape[1]
         k, v = k.repeat_interleave(repeats, dim=1), v.repeat_interleave(repeats, dim=1)
-    ends = documents.boundaries
-    output = cast(Tensor, varlen_attn(q, k, v, ends, ends, longest, longest, **options))
-    return output.unsqueeze(0)
+    ends, longest = documents.boundaries, documents.longest
+    output = varlen_attn(q, k, v, ends, ends, longest, longest, scale=scaling, **_VARLEN_OPTIONS)
+    return cast(Tensor, output).unsqueeze(0)
 
 
+# Not compiled: every new tuple of lengths would be compiled again.
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def _attend_per_document(
     query: Tensor, key: Tensor, value: Tensor, documents: Documents, scaling: float | None
 ) -> Tensor:
-    lengths = list(documents.lengths)
-    outputs = [
-        F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling, enable_gqa=True)
-        for q, k, v in zip(
-            torch.split(query, lengths, dim=2),
-            torch.split(key, lengths, dim=2),
-            torch.split(value, lengths, dim=2),
-            strict=True,
-        )
+    # The CPU's flash kernel is slower in bfloat16: four times so in the backward pass.
+    is_slow = query.device.type == "cpu" and value.dtype is torch.bfloat16
+    dtype = torch.float32 if is_slow else value.dtype
+    parts = [
+        torch.split(states.to(dtype), list(documents.lengths), dim=2)
+        for states in (query, key, value)
     ]
-    return torch.cat(outputs, dim=2).transpose(1, 2)
+    with torch.autocast(query.device.type, enabled=False):
+        outputs = [
+            F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling, enable_gqa=True)
+            for q, k, v in zip(*parts, strict=True)
+        ]
+    return torch.cat(outputs, dim=2).transpose(1, 2).to(value.dtype)
 
 
 def _attend_dense(
@@ -148,6 +146,20 @@ def _attend_dense(
     )
     return output.transpose(1, 2)
 
+
+def _choose_varlen_options() -> dict[str, Any]:
+    """Return what this torch calls causal grouped-query attention.
+
+    The signature drifted: 2.10 has is_causal, later releases window_size, then enable_gqa.
+    """
+    names = inspect.signature(varlen_attn).parameters
+    options: dict[str, Any] = (
+        {"window_size": (-1, 0)} if "window_size" in names else {"is_causal": True}
+    )
+    return options | ({"enable_gqa": True} if "enable_gqa" in names else {})
+
+
+_VARLEN_OPTIONS = _choose_varlen_options()
 
 _BACKENDS: dict[
     AttentionBackend, Callable[[Tensor, Tensor, Tensor, Documents, float | None], Tensor]

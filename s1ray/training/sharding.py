@@ -113,9 +113,9 @@ def shard(
     """
     layers = find_decoder_layers(model.causal_lm)
     for index, layer in enumerate(layers):
-        if config.compile:
-            layer.compile()
         layers[index] = _checkpoint(layer, config.activation_checkpointing)
+        if config.compile:
+            layers[index].compile()
     if ranks.shard_mesh is None:
         # A single process needs no shards; autocast keeps its weights in float32.
         dtype = DTYPES[compute]
