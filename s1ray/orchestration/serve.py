@@ -117,5 +117,3 @@ def evaluation_replicas(
         yield solve
     finally:
         serve.delete(name)
-        if not serve.status().applications:  # else Serve's controller idles beside the training
-            serve.shutdown()
