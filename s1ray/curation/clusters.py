@@ -96,7 +96,7 @@ def _add_words(
 
 def _hash_word(word: str, num_dimensions: int) -> list[tuple[int, int]]:
     """Return a few dimensions with signs: two words seldom share more than one."""
-    digest = hashlib.sha256(word.encode("utf-8", "surrogatepass")).digest()
+    digest = hashlib.sha256(word.encode()).digest()
     pieces = (int.from_bytes(digest[start : start + 4], "big") for start in range(0, 16, 4))
     return [((piece >> 1) % num_dimensions, 1 if piece & 1 else -1) for piece in pieces]
 

@@ -51,7 +51,7 @@ class Sketcher:
         if not shingles:
             return None
         minhash = self._empty.copy()
-        minhash.update_batch([shingle.encode("utf-8", "surrogatepass") for shingle in shingles])
+        minhash.update_batch([shingle.encode() for shingle in shingles])
         return minhash
 
 

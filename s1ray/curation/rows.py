@@ -91,6 +91,10 @@ def render(template: str, columns: Mapping[str, object], *, joiner: str) -> str:
         joiner: Between the entries of a list.
     """
     text = _FIELD.sub(lambda match: _spell(look_up(columns, match.group(1)), joiner), template)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise _BadRowError("malformed", f"{template}: half a surrogate pair") from error
     return text.strip()
 
 
@@ -131,7 +135,7 @@ def passes_filter(columns: Mapping[str, object], *, rule: KeepConfig) -> bool:
 
 def hash_question(text: str) -> str:
     """Return a question's id. Source: simplescaling/s1 data/featurization.py."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _extend(

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError
 
 from s1ray.config.pool import (
     HubConfig,
@@ -161,19 +162,29 @@ def locate_files(source: RowsSourceConfig, *, name: str, root: str | None) -> tu
             f"pool.sources.{name} is not on the hub, and pool.root is null. Set pool.root to the "
             "directory that holds its files."
         )
-    return find_files(fetch_from_hub(source.hub), patterns=source.hub.files)
+    return find_files(fetch_from_hub(source.hub, name=name), patterns=source.hub.files)
 
 
-def fetch_from_hub(hub: HubConfig) -> Path:
-    """Return the local copy of a hub dataset's files, downloading what is not cached."""
-    return Path(
-        snapshot_download(
+def fetch_from_hub(hub: HubConfig, *, name: str) -> Path:
+    """Return the local copy of a hub dataset's files, downloading what is not cached.
+
+    Raises:
+        ValueError: They are not cached, and the hub does not give them.
+    """
+    try:
+        path = snapshot_download(
             hub.repository,
             repo_type="dataset",
             revision=hub.revision,
             allow_patterns=list(hub.files),
         )
-    )
+    except (OSError, HfHubHTTPError) as error:
+        raise ValueError(
+            f"pool.sources.{name}: {hub.repository}@{hub.revision} could not be fetched: "
+            f"{type(error).__name__}. Check the network and, for gated data sets, that HF_TOKEN "
+            f"has access; or set pool.root and pool.sources.{name}.files to local copies."
+        ) from error
+    return Path(path)
 
 
 def check_bad_rows(

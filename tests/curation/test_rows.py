@@ -105,6 +105,7 @@ def test_options_come_in_a_fixed_order_with_the_right_letter() -> None:
         ({"q": "y" * 51, "a": "1"}, "over_long"),
         ({"q": "see ![fig](u)", "a": "1"}, "image"),
         ({"q": {"deep": 1}, "a": "1"}, "wrong_type"),
+        ({"q": "x \ud800", "a": "1"}, "malformed"),
     ],
 )
 def test_bad_rows_are_refused_with_the_reason(

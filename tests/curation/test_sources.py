@@ -111,3 +111,37 @@ def test_a_source_without_files_or_hub_is_refused_before_reading(tmp_path: Path)
         Pool(declare_pool(str(tmp_path), sources=no_files))
     with pytest.raises(ValueError, match=r"pool.sources.mine is not on the hub"):
         Pool(declare_pool(None))
+
+
+def test_a_hub_source_that_cannot_be_fetched_is_named_with_the_fix(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object, **__: object) -> str:
+        raise ConnectionError("offline")
+
+    monkeypatch.setattr("s1ray.curation.sources.snapshot_download", fail)
+    hub = {"repository": "o/r", "revision": "main", "files": ("*.jsonl",)}
+
+    with pytest.raises(ValueError, match=r"pool.sources.mine: o/r@main could not be fetched"):
+        Pool(declare_pool(None, sources={"mine": declare(hub=hub)}))
+
+
+def test_a_hub_source_is_read_from_its_local_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write(tmp_path / "a.jsonl", _rows(3))
+    asked = []
+
+    def copy(repository: str, **options: object) -> str:
+        asked.append((repository, options))
+        return str(tmp_path)
+
+    monkeypatch.setattr("s1ray.curation.sources.snapshot_download", copy)
+    hub = {"repository": "o/r", "revision": "main", "files": ("*.jsonl",)}
+
+    rows = list(Pool(declare_pool(None, sources={"mine": declare(hub=hub)})))
+
+    assert len(rows) == 3
+    assert asked == [
+        ("o/r", {"repo_type": "dataset", "revision": "main", "allow_patterns": ["*.jsonl"]})
+    ]
