@@ -156,6 +156,31 @@ class TransformersEngineConfig(Section):
         return self
 
 
+class VllmEngineConfig(Section):
+    """Generation through vLLM, on one or several GPUs of a node."""
+
+    kind: Literal["vllm"]
+    dtype: Literal["float32", "bfloat16", "float16"]
+    tensor_parallel_size: PositiveInt
+    """GPUs that share one model."""
+    max_batch_size: PositiveInt
+    """Samples decoded in one step."""
+    memory_utilization: Annotated[float, Field(gt=0, le=1)]
+    """Share of each GPU's memory for weights and cache."""
+    has_prefix_caching: bool
+    """Whether contexts that begin alike are computed once; off only to measure what it saves."""
+    is_eager: bool
+    """Without compiled graphs: slower, but up in seconds and on any machine."""
+    max_lora_rank: PositiveInt
+    """Of an adapter."""
+    remembered_tokens: NonNegativeInt
+    """As the transformers engine's; shared by greedy requests alone."""
+
+
+EngineConfig = Annotated[TransformersEngineConfig | VllmEngineConfig, Field(discriminator="kind")]
+"""The engines that continue token ids, by their kind."""
+
+
 class EndpointConfig(Section):
     """An OpenAI-compatible endpoint, for models that one cannot run."""
 

@@ -1,14 +1,17 @@
 import asyncio
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import yaml
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from s1ray.config.generation import (
     BudgetConfig,
+    EngineConfig,
     SamplingConfig,
     TransformersEngineConfig,
+    VllmEngineConfig,
 )
 from s1ray.generation.build import build_engine
 from s1ray.generation.engine import Generation, Request
@@ -35,11 +38,17 @@ def test_sampling_file_fits_the_schema(path: Path) -> None:
     SamplingConfig.model_validate(read(path))
 
 
-@pytest.mark.parametrize(
-    "path", sorted(CONF.glob("engine/transformers*.yaml")), ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("path", sorted(CONF.glob("engine/*.yaml")), ids=lambda path: path.stem)
 def test_engine_file_fits_the_schema(path: Path) -> None:
-    TransformersEngineConfig.model_validate(read(path))
+    made = TypeAdapter(EngineConfig).validate_python(read(path))
+    assert path.stem.startswith(made.kind)
+
+
+@pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is in this environment")
+def test_engine_that_is_not_installed_is_named(tmp_path: Path) -> None:
+    config = VllmEngineConfig.model_validate(read(CONF / "engine/vllm.yaml"))
+    with pytest.raises(ValueError, match="engine=vllm needs vLLM"):
+        build_engine(config, model_path=tmp_path, context_tokens=64)
 
 
 def test_fewer_slots_than_samples_are_refused() -> None:
