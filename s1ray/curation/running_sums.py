@@ -42,16 +42,9 @@ def generate_running_sums(
     Raises:
         ValueError: Fewer distinct sums exist than are asked for.
     """
-    unseen = {
-        terms: max_number**terms * len(set(operations)) ** (terms - 1)
-        for terms in range(min_terms, max_terms + 1)
-    }
-    if num_questions > sum(unseen.values()):
-        raise ValueError(
-            f"num_questions={num_questions} running sums were asked for, and only "
-            f"{sum(unseen.values())} distinct ones of {min_terms} to {max_terms} terms with "
-            f"numbers to {max_number} exist. Raise max_terms or max_number, or ask for fewer."
-        )
+    lengths = range(min_terms, max_terms + 1)
+    unseen = {n: max_number**n * len(set(operations)) ** (n - 1) for n in lengths}
+    _check_enough(num_questions, num_sums=sum(unseen.values()))
     rng = random.Random(seed)
     seen: set[str] = set()
     traces: list[ReasoningTrace] = []
@@ -98,6 +91,14 @@ def trace_running_sum(
     return ReasoningTrace(
         question=question, thinking=thinking, answer=str(total), teacher=TEACHER, is_correct=True
     )
+
+
+def _check_enough(num_questions: int, *, num_sums: int) -> None:
+    if num_questions > num_sums:
+        raise ValueError(
+            f"num_questions={num_questions} running sums were asked for, and only {num_sums} "
+            "distinct ones exist. Raise max_terms or max_number, or ask for fewer."
+        )
 
 
 def _spell(numbers: Sequence[int], signs: Sequence[str]) -> str:
