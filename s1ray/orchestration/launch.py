@@ -83,7 +83,13 @@ def parse_config(composed: DictConfig, schema: type[ConfigT]) -> ConfigT:
         ValueError: Keys are unknown, missing or of the wrong type: one line each, dotted path
             first.
     """
-    content = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    try:
+        content = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise ValueError(
+            f"{error.full_key} is missing. Give {error.full_key}=... on the command line; `--help` "
+            "says what it means."
+        ) from None
     try:
         return schema.model_validate(content)
     except ValidationError as error:

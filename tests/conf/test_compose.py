@@ -55,7 +55,8 @@ def _group_choices() -> list[str]:
     return [f"{g.name}={choice.stem}" for g in groups for choice in sorted(g.glob("*.yaml"))]
 
 
-UNRELATED = {"running_sums", "cluster", "planning", "kuberay"}
+UNRELATED = {"running_sums", "kuberay", "endpoint"}
+"""Groups of other primaries, or of parts of others."""
 
 
 @pytest.mark.parametrize("choice", _group_choices())
