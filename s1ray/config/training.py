@@ -32,7 +32,7 @@ class ActivationCheckpointing(StrEnum):
 
     NONE = "none"
     SELECTIVE = "selective"
-    """Keep attention outputs and every second matrix product, compute the rest again."""
+    """Keep attention's output and half of the large matrix products, compute the rest again."""
     FULL = "full"
 
 

@@ -157,25 +157,29 @@ def _checkpoint(layer: nn.Module, mode: ActivationCheckpointing) -> nn.Module:
 def _save_attention_and_half_of_the_products() -> Any:  # noqa: ANN401 - as torch types it
     """Return the contexts of one layer's selective checkpoint.
 
-    Source: pytorch/torchtitan@b5bcd76 distributed/activation_checkpoint.py: attention is the
-    dearest to compute again for its size, and every second product halves what products keep.
+    Attention is kept, and every second of the products that widen. A product that narrows is
+    either cheap (keys, values) or the layer's last, whose result the backward pass never asks for.
+
+    Source: the idea of pytorch/torchtitan@b5bcd76 distributed/activation_checkpoint.py.
     """
     num_products = {"forward": 0, "recompute": 0}
 
     def decide(
         context: Any,  # noqa: ANN401 - as torch types it
         operator: Any,  # noqa: ANN401
-        *_: object,
-        **__: object,
+        *operands: Tensor,
+        **_: object,
     ) -> CheckpointPolicy:
         name = str(operator)
         if "attention" in name or "attn" in name or "all_to_all" in name:
             return CheckpointPolicy.MUST_SAVE
-        if operator is torch.ops.aten.mm.default or operator is torch.ops.aten.addmm.default:
-            phase = "recompute" if context.is_recompute else "forward"
-            num_products[phase] += 1
-            if num_products[phase] % 2:
-                return CheckpointPolicy.MUST_SAVE
+        if operator in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default):
+            inner, outer = operands[-1].shape
+            if inner <= outer:
+                phase = "recompute" if context.is_recompute else "forward"
+                num_products[phase] += 1
+                if num_products[phase] % 2:
+                    return CheckpointPolicy.MUST_SAVE
         return CheckpointPolicy.PREFER_RECOMPUTE
 
     return create_selective_checkpoint_contexts(decide)  # type: ignore[no-untyped-call]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from s1ray.records import StepMetrics, TokenizedExample
 from s1ray.training.loop import TrainState, start_state, train
@@ -19,6 +20,7 @@ from tests.training.plain_loop import (
     read_weights,
     save_tiny_model,
 )
+from tests.training.ranks import run_on_ranks
 
 SHARDING = make_sharding()
 RANKS = join_ranks(SHARDING)
@@ -182,3 +184,56 @@ def test_metrics_count_tokens_and_flops_as_stated(tiny: Path) -> None:
     assert metrics.seconds > 0
     assert metrics.tokens_per_second == pytest.approx(10 / metrics.seconds)
     assert 0 < metrics.peak_memory_gib < 24
+
+
+def raise_on_poison(path: Path) -> str:
+    """Train on two ranks, one of which meets a sample that is not a number; return the error."""
+    sharding = make_sharding(num_workers=2)
+    ranks = join_ranks(sharding)
+    state = start_state(path, training=TRAINING, sharding=sharding, ranks=ranks)
+    examples = make_examples("a", "poison", "b", "c")
+    steps = train(state, examples=examples, training=TRAINING, sharding=sharding, ranks=ranks)
+    try:
+        next(steps)
+    except FloatingPointError as error:
+        return str(error)
+    return "no error"
+
+
+@pytest.mark.slow
+def test_sample_that_is_not_finite_on_one_rank_is_named_by_both(tmp_path: Path) -> None:
+    save_tiny_model(tmp_path, is_tied=False)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights["model.embed_tokens.weight"][UNUSED_TOKEN] = math.nan
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+
+    first, second = run_on_ranks(2, tmp_path, raise_on_poison, tmp_path)
+
+    assert first == second
+    assert first.startswith("the loss of samples poison is not finite in step 1")
+
+
+def train_in_bfloat16(path: Path, num_workers: int) -> list[float]:
+    """Return the losses of a run whose products are bfloat16: autocast alone, FSDP2 on two."""
+    sharding = make_sharding(num_workers=num_workers)
+    training = make_training(num_epochs=4, compute_dtype="bfloat16")
+    ranks = join_ranks(sharding)
+    state = start_state(path, training=training, sharding=sharding, ranks=ranks)
+    assert {p.dtype for p in state.model.parameters()} == {torch.float32}
+    steps = train(state, examples=EXAMPLES, training=training, sharding=sharding, ranks=ranks)
+    return [metrics.loss_nats for metrics in steps]
+
+
+@pytest.mark.slow
+def test_bfloat16_products_follow_the_float32_run_alone_and_sharded(
+    tiny: Path, tmp_path: Path
+) -> None:
+    training = make_training(num_epochs=4)
+    exact = train(start(tiny), examples=EXAMPLES, training=training, sharding=SHARDING, ranks=RANKS)
+    losses = [metrics.loss_nats for metrics in exact]
+
+    alone = train_in_bfloat16(tiny, 1)
+    sharded, _ = run_on_ranks(2, tmp_path, train_in_bfloat16, tiny, 2)
+
+    assert alone == pytest.approx(losses, rel=1e-2)
+    assert sharded == pytest.approx(losses, rel=1e-2)

@@ -1,11 +1,23 @@
 """Who joins whom, and what the configuration refuses before anything starts."""
 
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from pydantic import ValidationError
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from s1ray.training.sharding import join_ranks
-from tests.training.plain_loop import make_sharding
+from tests.training.plain_loop import (
+    compute_plain_gradient,
+    draw_examples,
+    make_sharding,
+    measure_house_gradient,
+    save_tiny_model,
+)
 
 
 def test_single_process_needs_no_group() -> None:
@@ -40,3 +52,59 @@ def test_cpu_offload_on_the_cpu_is_refused() -> None:
 def test_varlen_attention_on_the_cpu_is_refused() -> None:
     with pytest.raises(ValidationError, match=r"attention=varlen needs sharding\.device=cuda"):
         make_sharding(attention="varlen")
+
+
+class ProductCounter(TorchDispatchMode):
+    """Counts the matrix products of what runs inside."""
+
+    num_products = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.num_products += func in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default)
+        return func(*args, **(kwargs or {}))
+
+
+def count_products(path: Path, checkpointing: str) -> int:
+    with ProductCounter() as counter:
+        measure_house_gradient(
+            path,
+            draw_examples(0, num_samples=1, longest=20),
+            weighting="sample",
+            activation_checkpointing=checkpointing,
+        )
+    return counter.num_products
+
+
+def test_checkpointing_computes_again_what_it_says(tmp_path: Path) -> None:
+    save_tiny_model(tmp_path, is_tied=True)
+
+    none, selective, full = (count_products(tmp_path, m) for m in ("none", "selective", "full"))
+
+    # Of each of the two layers' seven products, the last is never needed again. Selective keeps
+    # two of the four that do not narrow: query and gate.
+    assert full - none == 2 * 6
+    assert selective - none == 2 * 4
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.parametrize("checkpointing", ["none", "selective", "full"])
+def test_compiled_layers_give_the_gradient_of_the_plain_loop(
+    tmp_path: Path, checkpointing: str
+) -> None:
+    save_tiny_model(tmp_path, is_tied=True)
+    examples = draw_examples(0, num_samples=5, longest=60)
+    loss, expected = compute_plain_gradient(tmp_path, examples, weighting="sample")
+
+    with warnings.catch_warnings(action="ignore"):  # inductor's own
+        metrics, gradients = measure_house_gradient(
+            tmp_path,
+            examples,
+            weighting="sample",
+            compile=True,
+            activation_checkpointing=checkpointing,
+        )
+
+    assert metrics.loss_nats == pytest.approx(loss, abs=1e-5)
+    for name, gradient in expected.items():
+        torch.testing.assert_close(gradients[name], gradient, atol=1e-5, rtol=0)
