@@ -13,8 +13,10 @@ from s1ray.config.curation import (
     ModelsDifficultyConfig,
 )
 from s1ray.config.recipe import Recipe
+from s1ray.curation.card import describe_card, render_card
 from s1ray.curation.curate import CountTokens, Curation, choose
 from s1ray.curation.difficulty import Verdicts
+from s1ray.curation.files import read_labels
 from s1ray.curation.funnel import FunnelRecorder
 from s1ray.curation.items import PoolItem, ProtectedQuestion, Rejection
 from s1ray.curation.screening import CurationRules, screen_pool
@@ -23,7 +25,6 @@ from s1ray.curation.traces import format_traces
 from s1ray.evaluation.store import read_samples
 from s1ray.model_source.model_directory import load_tokenizer
 from s1ray.orchestration.evaluation import plan_evaluation, run_evaluation
-from s1ray.orchestration.events import follow_lines
 from s1ray.orchestration.models import PreparedModel, prepare_model
 from s1ray.orchestration.questions import QuestionSet, read_questions
 from s1ray.orchestration.runs import Run, write_atomically, write_json
@@ -34,6 +35,7 @@ from s1ray.orchestration.tracking import SAMPLES
 SELECTED = "selected.jsonl"
 REJECTED = "rejected.jsonl"
 FUNNEL = "funnel.json"
+CARD = "card.json"
 JUDGE = "base"
 """The name under which the recipe's own model judges difficulty."""
 
@@ -99,7 +101,15 @@ def run_curate(plan: CurationPlan) -> Path:
         curation = _curate(plan, recorder=FunnelRecorder(reject=_write_to(rejected)))
         write_atomically(run.path / SELECTED, format_traces(curation.selected))
         write_json(run.path / FUNNEL, describe_curation(curation))
-        stage.files += [SELECTED, REJECTED, FUNNEL]
+        card = describe_card(
+            curation,
+            pool=recipe.pool,
+            protected=_list_protected(plan),
+            count_tokens=_count_tokens(plan),
+        )
+        write_json(run.path / CARD, card)
+        write_atomically(run.path / "card.md", render_card(card, title=run.name))
+        stage.files += [SELECTED, REJECTED, FUNNEL, CARD]
         stage.summary["num_selected"] = len(curation.selected)
     for step in curation.funnel.steps:
         why = ", ".join(f"{name} {count}" for name, count in step.reasons)
@@ -124,21 +134,26 @@ def _curate(plan: CurationPlan, *, recorder: FunnelRecorder) -> Curation:
         diversity=recipe.diversity,
         selection=recipe.selection,
     )
-    protected = [
-        ProtectedQuestion(benchmark=name, item=question.id, text=question.text)
-        for name, questions in plan.protected.questions.items()
-        for question in questions
-    ]
     pool = read_pool(recipe.pool)
-    screened = list(screen_pool(pool, protected=protected, rules=rules, recorder=recorder))
+    screened = list(
+        screen_pool(pool, protected=_list_protected(plan), rules=rules, recorder=recorder)
+    )
     return choose(
         screened,
         verdicts=_judge_difficulty(plan, screened),
-        labels=read_labels(recipe.diversity),
+        labels=_read_labels(recipe.diversity),
         count_tokens=_count_tokens(plan),
         rules=rules,
         recorder=recorder,
     )
+
+
+def _list_protected(plan: CurationPlan) -> list[ProtectedQuestion]:
+    return [
+        ProtectedQuestion(benchmark=name, item=question.id, text=question.text)
+        for name, questions in plan.protected.questions.items()
+        for question in questions
+    ]
 
 
 def _count_tokens(plan: CurationPlan) -> CountTokens:
@@ -149,16 +164,11 @@ def _count_tokens(plan: CurationPlan) -> CountTokens:
     return lambda text: len(encode(tokenizer, text))
 
 
-def read_labels(config: DiversityConfig) -> dict[str, str] | None:
+def _read_labels(config: DiversityConfig) -> dict[str, str] | None:
     """Return domains by question id from the file that the configuration names, if any."""
     if not isinstance(config, LabelsDiversityConfig):
         return None
-    path = Path(config.path).expanduser()
-    if not path.is_file():
-        raise ValueError(
-            f"diversity.path={config.path} is no file. Set it to JSON lines of id and domain."
-        )
-    return {row["id"]: row["domain"] for row, _ in follow_lines(path, offset=0)}
+    return read_labels(Path(config.path).expanduser())
 
 
 def _judge_difficulty(plan: CurationPlan, items: Sequence[PoolItem]) -> Verdicts:
