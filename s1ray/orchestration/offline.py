@@ -52,6 +52,12 @@ def run_compare(config: CompareConfig) -> Path:
     )
     show_table("b minus a, percentage points", [_describe(item) for item in comparisons])
     for comparison in comparisons:
+        if comparison.divergences:
+            first = comparison.divergences[0]
+            say(
+                f"{comparison.benchmark}/{comparison.policy}: item {first.item} is the first to "
+                f"differ, at {first.part} token {first.position}"
+            )
         warning = describe_resolution(comparison.difference)
         if warning:
             say(f"{comparison.benchmark}/{comparison.policy}: {warning}")
@@ -62,7 +68,6 @@ def run_compare(config: CompareConfig) -> Path:
 
 def _describe(comparison: Comparison) -> dict[str, str]:
     difference = comparison.difference
-    first = comparison.divergences[0] if comparison.divergences else None
     return {
         "benchmark": comparison.benchmark,
         "policy": comparison.policy,
@@ -70,8 +75,7 @@ def _describe(comparison: Comparison) -> dict[str, str]:
         "low": f"{100 * difference.low:+.1f}",
         "high": f"{100 * difference.high:+.1f}",
         "questions": str(difference.num_items),
-        "samples that diverge": str(len(comparison.divergences)),
-        "first": "" if first is None else f"{first.item} {first.part} {first.position}",
+        "differing samples": str(len(comparison.divergences)),
     }
 
 
