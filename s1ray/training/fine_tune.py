@@ -15,14 +15,14 @@ from s1ray.config.training import ShardingConfig, TrainingConfig
 from s1ray.model_source.model_directory import load_tokenizer
 from s1ray.records import CheckpointRef, ReasoningTrace, StepMetrics
 from s1ray.training.batching import count_steps
-from s1ray.training.checkpoint_search import choose_checkpoint
+from s1ray.training.checkpoint_search import CheckpointSearch, choose_checkpoint
 from s1ray.training.examples import TokenizedSet, tokenize_traces
 from s1ray.training.export import export_adapter, export_model
 from s1ray.training.loop import TrainState, start_state, train
 from s1ray.training.peers import join_peers
 from s1ray.training.restoration import load_checkpoint
 from s1ray.training.saver import CheckpointSaver
-from s1ray.training.sharding import join_ranks
+from s1ray.training.sharding import Ranks, join_ranks
 
 CHECKPOINTS = "checkpoints"
 EXPORT = "export"
@@ -94,8 +94,46 @@ def fine_tune(
         FloatingPointError: See ``train``.
     """
     ranks = join_ranks(job.sharding)
-    peers = join_peers(timeout_seconds=job.checkpoint.commit_timeout_seconds)
     examples = tokenize_for(job, traces)
+    num_steps = count_steps(
+        len(examples.examples),
+        global_batch_size=job.training.global_batch_size,
+        num_epochs=job.training.num_epochs,
+    )
+    state, search = _begin(job, ranks)
+    on_start(
+        FineTuneStart(
+            checkpoint=search.newest,
+            passed_over=tuple(f"{item.path}: {item.reason}" for item in search.passed_over),
+            num_steps=num_steps,
+            examples=examples,
+        )
+    )
+    steps = train(
+        state,
+        examples=examples.examples,
+        training=job.training,
+        sharding=job.sharding,
+        ranks=ranks,
+    )
+    directory = job.run_path / CHECKPOINTS
+    saver = CheckpointSaver(directory, config=job.checkpoint, identity=job.identity)
+    try:
+        for metrics in steps:
+            on_step(metrics)
+            is_last = metrics.step == num_steps
+            outcome = saver.after_step(state, is_last=is_last, is_stopping=should_stop())
+            if outcome.is_stopping and not is_last:
+                return False
+    finally:
+        saver.close()
+    _export(job, state)
+    return True
+
+
+def _begin(job: FineTuneJob, ranks: Ranks) -> tuple[TrainState, CheckpointSearch]:
+    """Return the state to go on from: the newest good checkpoint's, else where the job begins."""
+    peers = join_peers(timeout_seconds=job.checkpoint.commit_timeout_seconds)
     state = start_state(job.model_path, training=job.training, sharding=job.sharding, ranks=ranks)
     search = peers.decide(
         lambda: choose_checkpoint(
@@ -113,39 +151,7 @@ def fine_tune(
             allow_drift=job.checkpoint.allow_drift,
             peers=peers,
         )
-    num_steps = count_steps(
-        len(examples.examples),
-        global_batch_size=job.training.global_batch_size,
-        num_epochs=job.training.num_epochs,
-    )
-    on_start(
-        FineTuneStart(
-            checkpoint=search.newest,
-            passed_over=tuple(f"{item.path}: {item.reason}" for item in search.passed_over),
-            num_steps=num_steps,
-            examples=examples,
-        )
-    )
-    saver = CheckpointSaver(
-        job.run_path / CHECKPOINTS, config=job.checkpoint, identity=job.identity
-    )
-    try:
-        for metrics in train(
-            state,
-            examples=examples.examples,
-            training=job.training,
-            sharding=job.sharding,
-            ranks=ranks,
-        ):
-            on_step(metrics)
-            is_last = metrics.step == num_steps
-            outcome = saver.after_step(state, is_last=is_last, is_stopping=should_stop())
-            if outcome.is_stopping and not is_last:
-                return False
-    finally:
-        saver.close()
-    _export(job, state)
-    return True
+    return state, search
 
 
 def _export(job: FineTuneJob, state: TrainState) -> None:
