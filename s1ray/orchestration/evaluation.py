@@ -18,6 +18,7 @@ from s1ray.orchestration.models import PreparedModel
 from s1ray.orchestration.questions import QuestionSet
 from s1ray.orchestration.runs import Run
 from s1ray.orchestration.serve import ReplicaSettings, evaluation_replicas
+from s1ray.orchestration.session import ray_session
 from s1ray.orchestration.stage import name_stage, open_stage
 from s1ray.orchestration.terminal import say, show_progress
 from s1ray.orchestration.tracking import SAMPLES
@@ -94,6 +95,7 @@ def run_evaluation(plan: EvaluationPlan) -> Path:
         return run.path
     with (
         open_stage(run, recipe) as stage,
+        ray_session(recipe.ray),
         evaluation_replicas(_describe_replica(plan), config=recipe.serving, name=run.name) as solve,
     ):
         failed = asyncio.run(_solve_all(plan, solve=solve))

@@ -1,4 +1,4 @@
-"""A stage under way: its run directory begun and leased, Ray there, results followed."""
+"""A stage under way: its run directory begun and leased, its results followed."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,6 @@ from s1ray.orchestration.runs import (
     name_run,
     update_description,
 )
-from s1ray.orchestration.session import ray_session
 from s1ray.orchestration.terminal import say
 from s1ray.orchestration.tracking import track
 
@@ -55,7 +54,6 @@ def open_stage(run: Run, recipe: Recipe) -> Iterator[Stage]:
                 stale_seconds=recipe.lease.stale_seconds,
             )
         )
-        stack.enter_context(ray_session(recipe.ray))
         settings = recipe.model_dump(mode="json")
         stack.enter_context(
             track(run, config=recipe.tracking, group=recipe.name, settings=settings)

@@ -25,6 +25,7 @@ from s1ray.orchestration.curate import SELECTED, CurationPlan, prepare_curate, r
 from s1ray.orchestration.events import EventLog
 from s1ray.orchestration.models import PreparedModel, prepare_model
 from s1ray.orchestration.runs import Run, hash_file, update_description, write_json
+from s1ray.orchestration.session import ray_session
 from s1ray.orchestration.stage import name_stage, open_stage
 from s1ray.orchestration.stopping import STOP, stop_on_signals
 from s1ray.orchestration.terminal import say
@@ -108,7 +109,7 @@ def run_train(plan: TrainPlan) -> Path:
         return run.path
     if plan.curation is not None:
         run_curate(plan.curation)
-    with open_stage(run, recipe) as stage:
+    with open_stage(run, recipe) as stage, ray_session(recipe.ray):
         job = describe_job(plan, resume_from=_choose_start(plan))
         for name in (OUTCOME, STOP, START):
             (run.path / name).unlink(missing_ok=True)
