@@ -74,14 +74,16 @@ class _LinearCrossEntropy(torch.autograd.Function):
             for begin in range(0, len(hidden), chunk_tokens):
                 part = slice(begin, begin + chunk_tokens)
                 rows = hidden[part].to(dtype)
-                scores = (rows @ head.T).float()
-                token_losses[part] = _score(scores, targets[part])
+                scores = (rows @ head.T).log_softmax(dim=-1, dtype=torch.float32)
+                token_losses[part] = -scores.gather(-1, targets[part, None]).squeeze(-1)
                 if not (needs_hidden or needs_weight):
                     continue
                 slope = _differentiate(scores, targets[part], loss_weights[part]).to(dtype)
                 if grad_hidden is not None:
                     grad_hidden[part] = slope @ head
-                if grad_weight is not None:
+                if grad_weight is not None and dtype is torch.float32:
+                    grad_weight.addmm_(slope.T, rows)
+                elif grad_weight is not None:
                     grad_weight += slope.T @ rows
         ctx.save_for_backward(grad_hidden, grad_weight)
         ctx.weight_dtype = weight.dtype
@@ -97,12 +99,6 @@ class _LinearCrossEntropy(torch.autograd.Function):
         if grad_weight is not None:
             grad_weight = (grad_weight * grad_loss).to(ctx.weight_dtype)
         return grad_hidden, grad_weight, None, None, None, None, None
-
-
-def _score(scores: Tensor, targets: Tensor) -> Tensor:
-    """Return token losses and leave log-probabilities in ``scores``."""
-    scores -= scores.logsumexp(dim=-1, keepdim=True)
-    return -scores.gather(-1, targets[:, None]).squeeze(-1)
 
 
 def _differentiate(log_probabilities: Tensor, targets: Tensor, loss_weights: Tensor) -> Tensor:
