@@ -48,7 +48,7 @@ class ModelConfig(Section):
     """The commit of a Hugging Face id; null for every other source."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
     """Of the weights file inside a package; null for every other source."""
-    delimiters: Literal["s1", "think_tags"]
+    delimiters: Literal["s1", "s1_steps", "think_tags"]
     system_prompt: str | None
     """Null leaves the chat template's own default in place."""
     context_tokens: PositiveInt

@@ -14,7 +14,7 @@ from s1ray.config.curation import (
     SelectionConfig,
 )
 from s1ray.config.evaluation import ComparatorsConfig, EvaluationConfig
-from s1ray.config.generation import BudgetConfig, SamplingConfig, TransformersEngineConfig
+from s1ray.config.generation import BudgetConfig, EngineConfig, SamplingConfig
 from s1ray.config.grading import BenchmarkConfig, GradingConfig
 from s1ray.config.model import ModelConfig
 from s1ray.config.planning import ClusterConfig, PlanningConfig
@@ -53,7 +53,7 @@ class Recipe(Section):
     base_budget: BudgetConfig
     """Under which the base model is evaluated for comparison."""
     sampling: SamplingConfig
-    engine: TransformersEngineConfig
+    engine: EngineConfig
     serving: ServingConfig
     evaluation: EvaluationConfig
     cluster: ClusterConfig

@@ -48,6 +48,21 @@ class Policy(Protocol):
         ...
 
     @property
+    def instruction(self) -> str:
+        """What the prompt asks of the thinking's length; empty for nothing."""
+        ...
+
+    @property
+    def is_step_limited(self) -> bool:
+        """Whether steps are counted instead of tokens."""
+        ...
+
+    @property
+    def max_tries(self) -> int:
+        """Chains drawn until one ends by itself within the cap."""
+        ...
+
+    @property
     def wait_strings(self) -> tuple[str, ...]:
         """By what."""
         ...

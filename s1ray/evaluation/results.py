@@ -136,7 +136,14 @@ def describe_flips(scores: Sequence[Score], *, policies: Sequence[Policy]) -> li
 def _find_rungs(policies: Sequence[Policy]) -> list[tuple[str, str]]:
     ladders: dict[tuple[object, ...], list[Policy]] = {}
     for policy in policies:
-        key = (policy.max_thinking_tokens, policy.min_thinking_tokens, policy.wait_strings)
+        key = (
+            policy.max_thinking_tokens,
+            policy.min_thinking_tokens,
+            policy.wait_strings,
+            policy.instruction,
+            policy.is_step_limited,
+            policy.max_tries,
+        )
         ladders.setdefault(key, []).append(policy)
     return [
         (below.name, above.name)

@@ -35,12 +35,8 @@ class Solver:
         Raises:
             ValueError: The question does not fit the context window.
         """
-        prompt = render_prompt(
-            self.tokenizer, group.question.text, system_prompt=self.system_prompt
-        )
-        prompt_ids = encode(self.tokenizer, prompt)
         tasks = [
-            asyncio.create_task(self._complete(self.policies[name], prompt_ids, group.seed))
+            asyncio.create_task(self._complete(self.policies[name], group))
             for name in group.policies
         ]
         try:
@@ -50,11 +46,14 @@ class Solver:
             for task in tasks:
                 task.cancel()
 
-    async def _complete(
-        self, policy: BudgetPolicy, prompt_ids: tuple[int, ...], seed: int
-    ) -> tuple[str, Completion]:
+    async def _complete(self, policy: BudgetPolicy, group: SampleGroup) -> tuple[str, Completion]:
+        prompt = render_prompt(
+            self.tokenizer,
+            group.question.text + policy.instruction,
+            system_prompt=self.system_prompt,
+        )
         chain = force_budget(
-            prompt_ids,
+            encode(self.tokenizer, prompt),
             policy=policy,
             tokens=self.tokens,
             tokenizer=self.tokenizer,
@@ -64,7 +63,7 @@ class Solver:
                 temperature=self.sampling.temperature,
                 top_p=self.sampling.top_p,
                 top_k=self.sampling.top_k,
-                seed=seed,
+                seed=group.seed,
             ),
         )
         return policy.name, await complete(self.engine, chain)

@@ -14,7 +14,7 @@ from ray import serve
 from ray.serve.handle import DeploymentResponseGenerator
 
 from s1ray.chat_format import DELIMITERS, read_thinking_tokens
-from s1ray.config.generation import SamplingConfig, TransformersEngineConfig
+from s1ray.config.generation import EngineConfig, SamplingConfig
 from s1ray.config.serving import ServingConfig
 from s1ray.evaluation.evaluate import Solve
 from s1ray.evaluation.samples import SampleGroup
@@ -36,7 +36,7 @@ class ReplicaSettings:
     delimiters: str
     system_prompt: str | None
     context_tokens: int
-    engine: TransformersEngineConfig
+    engine: EngineConfig
     sampling: SamplingConfig
     policies: Mapping[str, BudgetPolicy]
 
