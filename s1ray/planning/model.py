@@ -136,13 +136,16 @@ class ModelShape:
     def count_recompute(self, *, mode: ActivationCheckpointing) -> FlopCount:
         """Return the FLOPs that activation checkpointing adds.
 
-        ``selective`` keeps attention and every second product of a layer, the first one included.
+        ``selective`` keeps attention and every second of the products that widen, the first one
+        included (``training.sharding``).
         """
         again, attention = 0, 0.0
         if mode is ActivationCheckpointing.FULL:
             again, attention = self.num_layer_matmul, self._count_attention()
         elif mode is ActivationCheckpointing.SELECTIVE:
-            again = sum(rows * columns for rows, columns in list(self.products.values())[1::2])
+            kept = sum(inputs * outputs for inputs, outputs in self._list_kept_products())
+            # The layer's last product is never asked for again: only its input is.
+            again = self.num_layer_matmul - kept - self.intermediate_size * self.hidden_size
         per_token = 2.0 * self.num_layers * again
         return FlopCount(per_token=per_token, per_squared_token=attention)
 
@@ -160,7 +163,7 @@ class ModelShape:
             case ActivationCheckpointing.FULL:
                 return compute_bytes * hidden
             case ActivationCheckpointing.SELECTIVE:
-                kept = sum(columns for _, columns in list(self.products.values())[::2])
+                kept = sum(outputs for _, outputs in self._list_kept_products())
                 return compute_bytes * (hidden + kept) + attention
             case ActivationCheckpointing.NONE:
                 norms = 2 * ((NORM_BYTES + 2 * compute_bytes) * hidden + NORM_BYTES)
@@ -176,6 +179,10 @@ class ModelShape:
             mode=ActivationCheckpointing.NONE, compute_bytes=compute_bytes
         )
         return kept + 3 * compute_bytes * self.intermediate_size
+
+    def _list_kept_products(self) -> list[tuple[int, int]]:
+        """Return inputs and outputs of the products whose results selective checkpointing keeps."""
+        return [size for size in self.products.values() if size[0] <= size[1]][::2]
 
     def _count_attention(self) -> float:
         """Return the forward FLOPs of attention a squared token: half of two products a layer."""
