@@ -453,7 +453,7 @@ def test_model_config_every_file_parses(path: Path) -> None:
         ({"source": "./somewhere"}, "every other source has random=null"),
         ({"random": None}, "needs its shape"),
         ({"revision": "main"}, "revision"),
-        ({"delimiters": "xml"}, "'s1' or 'think_tags'"),
+        ({"delimiters": "xml"}, "'s1_steps' or 'think_tags'"),
     ],
 )
 def test_model_config_fields_that_do_not_fit_are_refused(

@@ -93,17 +93,18 @@ def endpoint(*steps: Any) -> Iterator[tuple[str, Script]]:
                 script.times.append(time.monotonic())
                 script.at_once += 1
                 script.most_at_once = max(script.most_at_once, script.at_once)
-            self.answer(step)
+            if step == "slow":
+                time.sleep(0.05)
+                step = make_reply(MESSAGE)
+            # Before the answer: its reader may send the next request at once.
             with lock:
                 script.at_once -= 1
+            self.answer(step)
 
         def answer(self, step: Any) -> None:
             if step == "cut":
                 self.connection.close()
                 return
-            if step == "slow":
-                time.sleep(0.05)
-                step = make_reply(MESSAGE)
             status, headers, content = step if isinstance(step, tuple) else (200, {}, step)
             data = content.encode() if isinstance(content, str) else json.dumps(content).encode()
             self.send_response(status)
