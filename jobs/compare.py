@@ -1,11 +1,16 @@
 """Compare two evaluations of one protocol: paired differences, intervals, first diverging tokens.
 
-python -m jobs.compare a=runs/evaluate/RUN b=runs/evaluate/RUN
+Examples:
+    python -m jobs.compare a=runs/evaluate/RUN b=runs/evaluate/RUN
+    python -m jobs.compare a=runs/evaluate/RUN b=runs/evaluate/RUN allow=[items]
+
+Output:
+    A table of b minus a, and b/comparison.json.
 """
 
 from s1ray.config.compare import CompareConfig
+from s1ray.orchestration.answering.offline import prepare_compare, run_compare
 from s1ray.orchestration.launch import launch
-from s1ray.orchestration.offline import prepare_compare, run_compare
 
 if __name__ == "__main__":
     launch(

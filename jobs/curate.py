@@ -1,11 +1,17 @@
 """Select the training set: pool rows to reasoning traces, with a count after every step.
 
-python -m jobs.curate experiment=demo
+Examples:
+    python -m jobs.curate experiment=demo
+    python -m jobs.curate experiment=s1k pool.root=../shared/data/pool
+
+Output:
+    <storage>/curate/<run>/: selected.jsonl, rejected.jsonl with the evidence, funnel.json,
+    card.json and card.md.
 """
 
 from s1ray.config.recipe import Recipe
-from s1ray.orchestration.curate import prepare_curate, run_curate
 from s1ray.orchestration.launch import launch
+from s1ray.orchestration.training_data.curate import prepare_curate, run_curate
 
 if __name__ == "__main__":
     launch(

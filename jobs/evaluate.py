@@ -1,10 +1,17 @@
 """Evaluate a model at every budget on Ray Serve replicas; results stream as they come.
 
-python -m jobs.evaluate experiment=demo
+Examples:
+    python -m jobs.evaluate experiment=demo
+    python -m jobs.evaluate experiment=demo target=trained budget.max_thinking_tokens=[0,32,null]
+    python -m jobs.evaluate experiment=s1_32b target=runs/train/RUN/export engine=vllm
+
+Output:
+    <storage>/evaluate/<run>/: samples.jsonl with every answer, results.json with every
+    accuracy; its table.
 """
 
 from s1ray.config.recipe import Recipe
-from s1ray.orchestration.evaluate import prepare_evaluate, run_evaluate
+from s1ray.orchestration.answering.evaluate import prepare_evaluate, run_evaluate
 from s1ray.orchestration.launch import launch
 
 if __name__ == "__main__":

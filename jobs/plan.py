@@ -1,6 +1,11 @@
 """Plan a fine-tune on paper: memory per GPU, step time, hours, dollars, and what to change.
 
-python -m jobs.plan experiment=s1_32b
+Examples:
+    python -m jobs.plan experiment=s1_32b
+    python -m jobs.plan experiment=s1_32b cluster=h100_1x8 sharding=h100_8
+
+Output:
+    Tables of memory, time and cost, all projections, and <storage>/plan/<run>/plan.json.
 """
 
 from s1ray.config.recipe import Recipe

@@ -1,11 +1,16 @@
 """Build the self-contained HTML page of finished runs, with its figures as PNG, PDF and CSV.
 
-python -m jobs.report runs=[runs/latest]
+Examples:
+    python -m jobs.report runs=[runs/latest]
+    python -m jobs.report runs=[runs/reproduce/A,runs/reproduce/B] output=report.html
+
+Output:
+    One HTML page that needs no network, and beside it every figure as PNG, PDF and CSV.
 """
 
 from s1ray.config.report import ReportJobConfig
 from s1ray.orchestration.launch import launch
-from s1ray.orchestration.reproduce import prepare_report, run_report
+from s1ray.orchestration.report import prepare_report, run_report
 
 if __name__ == "__main__":
     launch(

@@ -1,6 +1,12 @@
 """The whole recipe: curate, evaluate the base model, train, evaluate at every budget, report.
 
-python -m jobs.reproduce experiment=demo
+Examples:
+    python -m jobs.reproduce experiment=demo
+    python -m jobs.reproduce experiment=demo training.num_epochs=2 budget.num_waits=[1]
+
+Output:
+    <storage>/reproduce/<run>/: results.json, report.html and its figures; runs/latest
+    points at it.
 """
 
 from s1ray.config.recipe import Recipe

@@ -94,6 +94,10 @@ DELIMITERS = {
 QwQ and Qwen3."""
 
 
+_CONTENT_TAGS = (("<think>", "</think>"), ("<thought>", "</thought>"))
+"""How endpoints set thinking apart inside a message's content: R1 and its kin; Gemini."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingText:
     """One training sample as text; the loss falls on ``completion`` alone."""
@@ -129,8 +133,26 @@ def render_prompt(tokenizer: Tokenizer, question: str, *, system_prompt: str | N
     Raises:
         ValueError: The tokenizer has no chat template.
     """
-    messages = [] if system_prompt is None else [{"role": "system", "content": system_prompt}]
-    messages.append({"role": "user", "content": question})
+    turns = [{"role": "user", "content": question}]
+    return render_conversation(tokenizer, turns, system_prompt=system_prompt)
+
+
+def render_conversation(
+    tokenizer: Tokenizer, turns: Sequence[dict[str, str]], *, system_prompt: str | None
+) -> str:
+    """Return the prompt of a conversation up to where the assistant's next turn begins.
+
+    Args:
+        tokenizer: Carries the chat template.
+        turns: With ``role`` and ``content``; earlier answers without their thinking.
+        system_prompt: For conversations that bring none; None leaves it to the template.
+
+    Raises:
+        ValueError: The tokenizer has no chat template.
+    """
+    messages = list(turns)
+    if system_prompt is not None and all(turn["role"] != "system" for turn in messages):
+        messages.insert(0, {"role": "system", "content": system_prompt})
     if not getattr(tokenizer, "chat_template", None):
         raise ValueError(
             "the tokenizer has no chat template. Set model.source to an instruct model, whose "
@@ -162,6 +184,14 @@ def render_training_text(
     system_prompt: str | None,
 ) -> TrainingText:
     """Return a sample as s1 trains on it.
+
+    Args:
+        tokenizer: Whose chat template opens and closes the turns.
+        question: The user turn.
+        thinking: Of the model's turn; white space at its ends is left out.
+        answer: Given the preset's label where it lacks it.
+        delimiters: Stand around the thinking.
+        system_prompt: None for the template's own.
 
     Source: simplescaling/s1@77272c6 data/tokenization.py; the masked part ends where
     train/sft.py's response template does.
@@ -230,3 +260,17 @@ def read_thinking_tokens(tokenizer: Tokenizer, delimiters: Delimiters) -> Thinki
         steps_over=encode(tokenizer, f"{delimiters.step_start}0") if delimiters.step_start else (),
         turn_end=tuple(turn_ends),
     )
+
+
+def split_thinking(content: str) -> tuple[str, str]:
+    """Return thinking and answer of a message whose content may hold both.
+
+    Templates that open the thinking themselves leave only its end in the content. Thinking that
+    never ends was cut: there is no answer then.
+    """
+    begun = content.lstrip()
+    for start, end in _CONTENT_TAGS:
+        if begun.startswith(start) or end in begun:
+            thinking, _, answer = begun.removeprefix(start).partition(end)
+            return thinking, answer
+    return "", content

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 import ray
-from hydra import compose, initialize_config_dir
 
 from s1ray.config.recipe import Recipe
-from s1ray.orchestration.launch import CONF, parse_config
-from s1ray.orchestration.session import ROOT
+from s1ray.orchestration.cluster.session import ROOT
+from tests.recipes import compose_tiny
 
 
 @pytest.fixture(scope="session")
@@ -37,12 +36,7 @@ def ray_head() -> Iterator[None]:
 def tiny(tmp_path: Path) -> Callable[..., Recipe]:
     """Return the tiny recipe with overrides, its runs and models below the test's directory."""
 
-    def compose_tiny(*overrides: str, storage: Path = tmp_path / "runs") -> Recipe:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            composed = compose(
-                "recipe",
-                overrides=["experiment=tiny", f"paths.storage={storage}", *overrides],
-            )
-        return parse_config(composed, Recipe)
+    def compose_here(*overrides: str, storage: Path = tmp_path / "runs") -> Recipe:
+        return compose_tiny(storage, *overrides)
 
-    return compose_tiny
+    return compose_here

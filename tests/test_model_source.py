@@ -252,7 +252,9 @@ def test_local_source_lacking_a_shard_names_it(tmp_path: Path) -> None:
 
 def test_local_source_that_is_an_adapter_is_refused(tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"an adapter without its base model. Merge"):
+    with pytest.raises(
+        ValueError, match=r"an adapter without its base model. To evaluate it, set target"
+    ):
         _resolve(str(tmp_path), tmp_path / "cache")
 
 

@@ -41,10 +41,12 @@ class CheckpointConfig(Section):
     """null: only the last step's checkpoint is permanent."""
     keep_permanent: Annotated[int, Field(ge=1)] | None
     """Newest permanent checkpoints that stay; null: all."""
-    temporary_every_seconds: Annotated[float, Field(gt=0)] | None
-    """Most work that a crash can cost, apart from the save itself; null: none are saved."""
+    max_lost_seconds: Annotated[float, Field(gt=0)] | None
+    """Most work that a crash can cost: temporary checkpoints are begun so early that they are
+    committed by then. null: none are saved."""
     temporary_write_share: Annotated[float, Field(gt=0, le=1)]
-    """Most of the time that may go into writing them; a slow disk makes them rarer."""
+    """Most of the time that may go into writing them. A disk too slow for that makes them rarer,
+    and a crash cost more."""
     keep_temporary: Annotated[int, Field(ge=1)]
     """Newest temporary checkpoints that stay."""
     mode: Literal["asynchronous", "synchronous"]

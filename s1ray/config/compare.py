@@ -7,7 +7,15 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from s1ray.config.base import Section
 
 
-class CompareConfig(Section):
+class BootstrapConfig(Section):
+    """How sure a difference between two evaluations is."""
+
+    num_resamples: PositiveInt
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+    seed: NonNegativeInt
+
+
+class CompareConfig(BootstrapConfig):
     """A comparison of two runs."""
 
     a: str
@@ -18,6 +26,3 @@ class CompareConfig(Section):
     """Dotted paths of a run's identity that a comparison is about."""
     allow: tuple[str, ...]
     """Further ones that may differ in this comparison; "items" admits unfinished runs."""
-    num_resamples: PositiveInt
-    confidence: Annotated[float, Field(gt=0, lt=1)]
-    seed: NonNegativeInt

@@ -5,10 +5,16 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from s1ray.config.base import Section
+from s1ray.config.generation import EndpointConfig, EngineConfig, SamplingConfig
+from s1ray.config.grading import GradingConfig
+from s1ray.config.model import ModelConfig
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
-LengthKind = Literal["thinking_tokens", "thinking_words", "solution_or_question_words"]
+LengthKind = Literal[
+    "thinking_tokens", "thinking_words", "solution_or_question_words", "judges_thinking_tokens"
+]
+"""``judges_thinking_tokens``: how long the models that judged difficulty thought, on average."""
 QualityFilterName = Literal[
     "missing_trace", "asymptote", "image_reference", "part_reference", "bold_number"
 ]
@@ -50,6 +56,28 @@ DecontaminationConfig = Annotated[
 ]
 
 
+class InTurnScreeningConfig(Section):
+    """One item after the other in this process: for small pools."""
+
+    kind: Literal["in_turn"]
+
+
+class RayScreeningConfig(Section):
+    """Questions surveyed by Ray Data's workers: nothing of it changes a result."""
+
+    kind: Literal["ray_data"]
+    rows_per_batch: Count
+    """Questions that travel together."""
+    worker_cpus: Annotated[float, Field(gt=0)]
+    """Of a process that surveys questions."""
+    reader_cpus: Annotated[float, Field(gt=0)]
+    """Of a task that reads a source; another number than a worker's, so that they run beside one
+    another."""
+
+
+ScreeningConfig = Annotated[InTurnScreeningConfig | RayScreeningConfig, Field(discriminator="kind")]
+
+
 class QualityConfig(Section):
     """Which of s1's filters run."""
 
@@ -66,12 +94,48 @@ class NoDifficultyConfig(Section):
     kind: Literal["none"]
 
 
+class RecipeJudgeConfig(Section):
+    """The recipe's own model on the recipe's own engine."""
+
+    kind: Literal["recipe"]
+
+
+class EngineJudgeConfig(Section):
+    """Another model, on the evaluation replicas as the recipe's own."""
+
+    kind: Literal["engine"]
+    model: ModelConfig
+    engine: EngineConfig
+
+
+class EndpointJudgeConfig(Section):
+    """A model behind an endpoint."""
+
+    kind: Literal["endpoint"]
+    endpoint: EndpointConfig
+
+
+JudgeConfig = Annotated[
+    RecipeJudgeConfig | EngineJudgeConfig | EndpointJudgeConfig, Field(discriminator="kind")
+]
+
+
 class ModelsDifficultyConfig(Section):
     """A question that any of the models solves is too easy."""
 
     kind: Literal["models"]
-    models: Annotated[tuple[str, ...], Field(min_length=1)]
+    judges: Annotated[dict[str, JudgeConfig], Field(min_length=1)]
+    """Who is asked, by a name for the funnel."""
+    sampling: SamplingConfig
+    """Of judges, whatever an evaluation of the trained model asks for; so are the next two."""
+    grading: GradingConfig
+    seed: int
+    num_samples: Count
+    """How often each is asked each question."""
+    max_pass_rate: Annotated[float, Field(ge=0, lt=1)]
+    """Share of a judge's scored answers that may be right before it counts as solved by it."""
     keep_unscored: bool
+    """Whether a question stays that nobody solved and somebody's answers could not be scored."""
 
 
 class LevelDifficultyConfig(Section):
@@ -121,7 +185,8 @@ class SubjectsDiversityConfig(Section):
     """A subject of a given list, as a model reads the question."""
 
     kind: Literal["subjects"]
-    model: str
+    endpoint: EndpointConfig
+    """Of the model that chooses."""
     prompt: str
     """With ``{subjects}`` and ``{question}``; the reply ends with the subject's code."""
     subjects: dict[str, str]

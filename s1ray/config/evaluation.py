@@ -34,6 +34,14 @@ class EvaluationRuntimeConfig(Section):
     """How old a sample may grow before the file is made durable."""
 
 
+class BudgetSweepConfig(Section):
+    """How the budgets of one evaluation are generated; its results do not depend on it."""
+
+    share_chains: bool
+    """Whether a smaller budget reads its thinking from a longer chain, and "wait 2" begins where
+    "wait 1" ended (engine.remembered_tokens long); false generates every budget by itself."""
+
+
 class EvaluationConfig(Section):
     """What is sampled and what is reported of it."""
 
@@ -77,21 +85,49 @@ class ComparatorConfig(Section):
     """By benchmark, as printed."""
 
 
+class PublishedCurveConfig(Section):
+    """One system's published accuracies at published lengths of thinking."""
+
+    system: str
+    method: str
+    """How thinking was scaled, as a policy's name begins: budget, wait, token, step, class."""
+    benchmark: str
+    source: str
+    """A key of ``sources``."""
+    points: tuple[tuple[PositiveFloat, Percent], ...]
+    """Mean thinking tokens and accuracy."""
+
+
 class ComparatorsConfig(Section):
     """Published scores, quoted and not measured here."""
 
     sources: dict[str, str]
     systems: tuple[ComparatorConfig, ...]
+    curves: tuple[PublishedCurveConfig, ...]
+    drawn: tuple[str, ...]
+    """Systems whose scores are lines in the figure of accuracy; all stand in the table."""
 
     @model_validator(mode="after")
     def _check_sources(self) -> Self:
-        for system in self.systems:
-            if system.source not in self.sources:
+        for name, source in (
+            *((system.name, system.source) for system in self.systems),
+            *((curve.system, curve.source) for curve in self.curves),
+        ):
+            if source not in self.sources:
                 raise ValueError(
-                    f"{system.name} names the source {system.source!r}; known are "
-                    f"{sorted(self.sources)}. Add it to sources: no score without its source."
+                    f"{name} names the source {source!r}; known are {sorted(self.sources)}. Add it "
+                    "to sources: no score without its source."
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
         names = [system.name for system in self.systems]
         if len(set(names)) != len(names):
             raise ValueError(f"a system occurs twice in {names}; give each a name of its own.")
+        unknown = set(self.drawn) - set(names)
+        if unknown:
+            raise ValueError(
+                f"drawn names {sorted(unknown)}, whose scores are not here; legal: {names}."
+            )
         return self

@@ -3,9 +3,10 @@
 from string import Formatter
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, JsonValue, StringConstraints, field_validator, model_validator
 
 from s1ray.config.base import Section
+from s1ray.config.generation import EndpointConfig
 from s1ray.config.running_sums import RunningSumsConfig
 
 AnswerForm = Literal[
@@ -32,6 +33,26 @@ class PoolConfig(Section):
     """Address space of one process."""
 
 
+class JudgeConfig(Section):
+    """A model behind an endpoint that has the last word on answers no layer found equal."""
+
+    endpoint: EndpointConfig
+    prompt: str
+    """With {gold} and {answer}; all that the judge sees. It must ask for yes or no."""
+    cache: str
+    """JSON lines of what was asked and answered before; "~" is expanded."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _check_prompt(self.prompt, {"gold", "answer"})
+        if not self.endpoint.sends_sampling:
+            raise ValueError(
+                f"endpoint.sends_sampling=false: {self.endpoint.model} would not be asked at "
+                "temperature 0. Choose a model that takes a temperature."
+            )
+        return self
+
+
 class GradingConfig(Section):
     """How an answer is found in a text and compared with the gold answer."""
 
@@ -49,6 +70,8 @@ class GradingConfig(Section):
     """Largest difference of two plain numbers of which one may be rounded: absolute for gold
     numbers above 1, else as a part of them. Math-Verify, beyond that, rounds to six decimals."""
     pool: PoolConfig
+    judge: JudgeConfig | None
+    """null: no judge, as everywhere unless it is asked for."""
 
 
 class HubFile(Section):
@@ -118,8 +141,7 @@ class RowsBenchmarkConfig(Section):
 class GeneratedBenchmarkConfig(Section):
     """A benchmark whose questions a generator writes; whoever owns the generator passes them."""
 
-    kind: Literal["generated"]
-    generator: Literal["running_sums"]
+    kind: Literal["running_sums"]
     num_questions: Annotated[int, Field(ge=1)]
     seed: int
     params: RunningSumsConfig
@@ -134,8 +156,36 @@ class GeneratedBenchmarkConfig(Section):
         return prompt
 
 
+class GymTaskConfig(Section):
+    """One of reasoning-gym's tasks."""
+
+    answer_kind: AnswerKindName
+    params: dict[str, JsonValue]
+    """Of the task's generator, beside size and seed; what is not given is the package's own."""
+
+
+class GymBenchmarkConfig(Section):
+    """A benchmark of fresh questions from tasks of the package reasoning-gym; needs no network."""
+
+    kind: Literal["reasoning_gym"]
+    tasks: Annotated[dict[str, GymTaskConfig], Field(min_length=1)]
+    """By the package's names."""
+    questions_per_task: Annotated[int, Field(ge=1)]
+    seed: int
+    prompt: str
+    is_private: bool
+    licence: str
+
+    @field_validator("prompt")
+    @classmethod
+    def _check(cls, prompt: str) -> str:
+        _check_prompt(prompt, {"question"})
+        return prompt
+
+
 BenchmarkConfig = Annotated[
-    RowsBenchmarkConfig | GeneratedBenchmarkConfig, Field(discriminator="kind")
+    RowsBenchmarkConfig | GeneratedBenchmarkConfig | GymBenchmarkConfig,
+    Field(discriminator="kind"),
 ]
 
 

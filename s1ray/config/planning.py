@@ -124,6 +124,8 @@ class ReportConfig(Section):
 class PlanningConfig(Section):
     """What ``jobs.plan`` reckons with, beside the recipe and the cluster."""
 
+    misfit: Literal["refuse", "warn", "ignore"]
+    """What ``jobs.train`` does with a plan that does not fit ``cluster``; ``ignore`` makes none."""
     assumptions: AssumptionsConfig
     advice: AdviceConfig
     lora_training: TrainingConfig

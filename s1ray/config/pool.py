@@ -133,7 +133,21 @@ class RowsSourceConfig(Section):
     """Whether a row without an answer is bad."""
 
 
-SourceConfig = Annotated[RunningSumsSourceConfig | RowsSourceConfig, Field(discriminator="kind")]
+class TracesSourceConfig(Section):
+    """Reasoning traces as ``jobs.curate`` and ``jobs.distill`` write them, below ``pool.root``.
+
+    Each keeps the name of the source that its question came from.
+    """
+
+    kind: Literal["traces"]
+    origin: str
+    licence: str
+    files: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+SourceConfig = Annotated[
+    RunningSumsSourceConfig | RowsSourceConfig | TracesSourceConfig, Field(discriminator="kind")
+]
 
 
 class PoolConfig(Section):

@@ -11,18 +11,28 @@ from s1ray.config.curation import (
     DifficultyConfig,
     DiversityConfig,
     QualityConfig,
+    ScreeningConfig,
     SelectionConfig,
 )
-from s1ray.config.evaluation import ComparatorsConfig, EvaluationConfig
-from s1ray.config.generation import BudgetConfig, EngineConfig, SamplingConfig
+from s1ray.config.distillation import DistillationConfig
+from s1ray.config.evaluation import BudgetSweepConfig, ComparatorsConfig, EvaluationConfig
+from s1ray.config.generation import (
+    BudgetConfig,
+    EndpointConfig,
+    EngineConfig,
+    SamplingConfig,
+)
 from s1ray.config.grading import BenchmarkConfig, GradingConfig
 from s1ray.config.model import ModelConfig
 from s1ray.config.planning import ClusterConfig, PlanningConfig
 from s1ray.config.pool import PoolConfig
 from s1ray.config.report import ReportConfig
+from s1ray.config.search import SchedulerConfig, SearchConfig
+from s1ray.config.server import ServerConfig
 from s1ray.config.serving import ServingConfig
 from s1ray.config.tracking import LeaseConfig, PathsConfig, RayConfig, TrackingConfig
 from s1ray.config.training import ShardingConfig, TrainingConfig
+from s1ray.config.verification import VerificationConfig
 
 
 class Recipe(Section):
@@ -32,11 +42,15 @@ class Recipe(Section):
     """Of the experiment: the readable half of every run's name, and the tracking group."""
     traces: str | None
     """JSON lines of reasoning traces to train on; None to curate them."""
+    questions: str | None
+    """JSON lines whose questions ``jobs.distill`` asks a teacher; None to curate them."""
     target: str
     """What ``jobs.evaluate`` evaluates. ``base``: the recipe's model; ``trained``: what its
     training run exported; else the path of a model directory."""
     model: ModelConfig
     pool: PoolConfig
+    screening: ScreeningConfig
+    """How the steps that compare questions with others are carried out."""
     decontamination: DecontaminationConfig
     quality: QualityConfig
     difficulty: DifficultyConfig
@@ -44,6 +58,11 @@ class Recipe(Section):
     """Under which the models that judge difficulty answer."""
     diversity: DiversityConfig
     selection: SelectionConfig
+    endpoint: EndpointConfig
+    """The teacher that ``jobs.distill`` asks."""
+    teacher_budget: BudgetConfig
+    """What a teacher is asked for, one policy; what it cannot be asked for is left to it."""
+    distillation: DistillationConfig
     training: TrainingConfig
     sharding: ShardingConfig
     checkpoint: CheckpointConfig
@@ -55,12 +74,21 @@ class Recipe(Section):
     sampling: SamplingConfig
     engine: EngineConfig
     serving: ServingConfig
+    server: ServerConfig
+    """The chat endpoint of ``jobs.serve``."""
     evaluation: EvaluationConfig
+    sweep: BudgetSweepConfig
     cluster: ClusterConfig
     """The hardware that ``jobs.plan`` plans for."""
     planning: PlanningConfig
+    verification: VerificationConfig
+    """What ``jobs.verify_resume`` holds a resumed run to."""
     report: ReportConfig
     comparators: ComparatorsConfig
+    search: SearchConfig
+    """What ``jobs.sweep`` varies."""
+    scheduler: SchedulerConfig
+    """How a sweep's trials are run."""
     tracking: TrackingConfig
     paths: PathsConfig
     ray: RayConfig

@@ -3,6 +3,7 @@
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from s1ray.config.base import Section
+from s1ray.config.compare import BootstrapConfig
 from s1ray.config.evaluation import ComparatorsConfig
 
 
@@ -39,6 +40,8 @@ class ReportConfig(Section):
     """Window of the training curve's running mean, in optimizer steps."""
     dots_per_inch: PositiveFloat
     """Of the figures' png files."""
+    bootstrap: BootstrapConfig
+    """Of paired differences; its confidence is also that of the figures' bands and bars."""
     wide: ReportFigureConfig
     """Also the shape of the png and pdf files."""
     narrow: ReportFigureConfig
@@ -48,7 +51,9 @@ class ReportJobConfig(Section):
     """What ``jobs.report`` builds."""
 
     runs: tuple[str, ...] = Field(min_length=1)
-    """Run directories."""
+    """Run directories; the first is what the others are held against."""
+    labels: tuple[str, ...] | None
+    """How the runs are told apart, one each; None for their data sizes, or else their names."""
     output: str | None
     """The page's path; None for ``report.html`` in the first run's directory."""
     report: ReportConfig

@@ -27,6 +27,16 @@ class LossWeighting(StrEnum):
     """The mean over all supervised tokens of the step."""
 
 
+class Conditioning(StrEnum):
+    """What the questions of the training text ask thinking to keep to (s1's baselines)."""
+
+    NONE = "none"
+    TOKENS = "tokens"
+    """The number of tokens of the trace, rounded up to a power of two."""
+    STEPS = "steps"
+    """Its number of steps, so rounded; every step says how many are left."""
+
+
 class ActivationCheckpointing(StrEnum):
     """Which activations of a decoder layer are computed again in the backward pass."""
 
@@ -77,12 +87,18 @@ class TrainingConfig(Section):
     """What the fine-tune computes. All of it is part of a run's identity."""
 
     seed: int
-    num_epochs: Annotated[int, Field(ge=1)]
+    num_epochs: Annotated[int, Field(ge=1)] | None
+    """The run's length, as one of three: this often every sample,"""
+    max_steps: Annotated[int, Field(ge=1)] | None
+    """so many optimizer steps,"""
+    max_tokens: Annotated[int, Field(ge=1)] | None
+    """or steps until so many tokens have been seen. The other two are null."""
     global_batch_size: Annotated[int, Field(ge=1)]
     """Samples an optimizer step; the last step of an epoch may have fewer."""
     max_seq_len: Annotated[int, Field(ge=2)]
     overflow: Overflow
     loss_weighting: LossWeighting
+    conditioning: Conditioning
     compute_dtype: Literal["float32", "bfloat16"]
     """Of forward and backward; weights and optimizer keep float32 masters."""
     reduce_dtype: Literal["float32", "bfloat16"]
@@ -90,6 +106,21 @@ class TrainingConfig(Section):
     optimizer: OptimizerConfig
     lora: LoraConfig | None
     """null: every parameter is trained."""
+
+    @model_validator(mode="after")
+    def _check_length(self) -> Self:
+        lengths = {
+            "num_epochs": self.num_epochs,
+            "max_steps": self.max_steps,
+            "max_tokens": self.max_tokens,
+        }
+        given = [name for name, value in lengths.items() if value is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"training has {' and '.join(given) or 'no length'}: give exactly one of "
+                "num_epochs, max_steps and max_tokens, and set the others to null."
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_base(self) -> Self:
@@ -135,6 +166,11 @@ class ShardingConfig(Section):
 
     @model_validator(mode="after")
     def _check_device(self) -> Self:
+        if self.cpu_offload and self.num_workers == 1:
+            raise ValueError(
+                "sharding.cpu_offload=true needs sharding.num_workers of 2 or more: FSDP moves the "
+                "weights, and a single process has none. Set it to false."
+            )
         if self.device == "cpu" and self.cpu_offload:
             raise ValueError(
                 "sharding.cpu_offload=true needs sharding.device=cuda; on the cpu set it to false."

@@ -5,8 +5,9 @@ It describes; it decides nothing and reads no file.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
 
-from s1ray.config.pool import PoolConfig
+from s1ray.config.pool import PoolConfig, SourceConfig, TracesSourceConfig
 from s1ray.curation.curate import Curation
 from s1ray.curation.funnel import JsonValue
 from s1ray.curation.items import ProtectedQuestion
@@ -20,6 +21,7 @@ def describe_card(
     pool: PoolConfig,
     protected: Iterable[ProtectedQuestion],
     count_tokens: Callable[[str], int],
+    unit: Literal["tokens", "words"],
 ) -> dict[str, JsonValue]:
     """Return the content of card.json.
 
@@ -27,7 +29,8 @@ def describe_card(
         curation: What was chosen.
         pool: Names each source's origin and licence.
         protected: The benchmarks' questions that were kept out.
-        count_tokens: Length of a text in the unit that the card names.
+        count_tokens: Length of a text.
+        unit: What it counts.
     """
     traces = curation.selected
     sources = Counter(trace.question.source for trace in traces)
@@ -36,8 +39,8 @@ def describe_card(
         "sources": [
             {
                 "name": name,
-                "origin": pool.sources[name].origin,
-                "licence": pool.sources[name].licence,
+                "origin": _find_source(pool, name).origin,
+                "licence": _find_source(pool, name).licence,
                 "num_questions": number,
             }
             for name, number in sources.most_common()
@@ -46,9 +49,9 @@ def describe_card(
         "teachers": _count(trace.teacher for trace in traces),
         "grades": _count(_spell_grade(is_correct=trace.is_correct) for trace in traces),
         "lengths": {
-            "question_tokens": _summarise([count_tokens(item.question.text) for item in traces]),
-            "thinking_tokens": _summarise([count_tokens(item.thinking) for item in traces]),
-            "answer_tokens": _summarise([count_tokens(item.answer) for item in traces]),
+            f"question_{unit}": _summarise([count_tokens(item.question.text) for item in traces]),
+            f"thinking_{unit}": _summarise([count_tokens(item.thinking) for item in traces]),
+            f"answer_{unit}": _summarise([count_tokens(item.answer) for item in traces]),
             "as_ranked": _summarise(curation.lengths),
         },
         "kept_out": _count(item.benchmark for item in protected),
@@ -56,6 +59,16 @@ def describe_card(
             f"{step.name}: {step.stand_in}" for step in curation.funnel.steps if step.stand_in
         ],
     }
+
+
+def _find_source(pool: PoolConfig, name: str) -> SourceConfig:
+    """Return what declares a question's source; traces keep names that the pool may not know."""
+    found = pool.sources.get(name)
+    if found is not None:
+        return found
+    return next(
+        source for source in pool.sources.values() if isinstance(source, TracesSourceConfig)
+    )
 
 
 def render_card(card: dict[str, JsonValue], *, title: str) -> str:

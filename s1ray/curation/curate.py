@@ -30,6 +30,8 @@ from s1ray.curation.selection import (
 from s1ray.records import ReasoningTrace
 
 CountTokens = Callable[[str], int]
+KeepItems = Callable[[Iterable[PoolItem]], Sequence[PoolItem]]
+"""Holds items that are looked at more than once: ``list``, or a file where they are many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +56,17 @@ def curate(
     rules: CurationRules,
     reject: Callable[[Rejection], None],
 ) -> Curation:
-    """Run every step; see ``screen_pool`` and ``choose``."""
+    """Run every step; see ``screen_pool`` and ``choose``.
+
+    Args:
+        pool: Rows as read.
+        protected: Benchmark questions that no pool question may repeat.
+        verdicts: As ``choose`` takes them.
+        labels: Likewise.
+        count_tokens: Likewise.
+        rules: Of the steps.
+        reject: Is told of every drop, with its evidence.
+    """
     recorder = FunnelRecorder(reject=reject)
     screened = screen_pool(pool, protected=protected, rules=rules, recorder=recorder)
     return choose(
@@ -75,6 +87,8 @@ def choose(
     count_tokens: CountTokens,
     rules: CurationRules,
     recorder: FunnelRecorder,
+    judged_tokens: Mapping[str, int] | None = None,
+    keep: KeepItems = list,
 ) -> Curation:
     """Return the chosen traces of a screened pool.
 
@@ -85,6 +99,8 @@ def choose(
         count_tokens: Length of a text in tokens.
         rules: Of the steps.
         recorder: The one that screened, so that the funnel is whole.
+        judged_tokens: By question id, how long judges thought; None where nobody was asked.
+        keep: Holds the items that remain.
 
     Raises:
         ValueError: Too few questions are left, or labels do not cover them.
@@ -96,8 +112,11 @@ def choose(
             judge=judge_difficulty(verdicts, config=rules.difficulty),
             stand_in=name_difficulty_stand_in(rules.difficulty),
         )
-    kept = list(items)
-    candidates = list_candidates(kept, labels=labels, count_tokens=count_tokens, rules=rules)
+    kept = keep(items)
+    measure = measure_lengths(
+        rules.selection.length, count_tokens=count_tokens, judged_tokens=judged_tokens
+    )
+    candidates = list_candidates(kept, labels=labels, measure=measure, rules=rules)
     places = {candidate.id: place for place, candidate in enumerate(candidates)}
     chosen = [
         places[identifier] for identifier in order_candidates(candidates, config=rules.selection)
@@ -116,24 +135,48 @@ def list_candidates(
     items: Sequence[PoolItem],
     *,
     labels: Mapping[str, str] | None,
-    count_tokens: CountTokens,
+    measure: Callable[[ReasoningTrace], int],
     rules: CurationRules,
 ) -> list[Candidate]:
-    """Return what selection needs to know of each item."""
-    questions = [item.trace.question for item in items]
+    """Return what selection needs to know of each item.
+
+    Args:
+        items: What is left of the pool.
+        labels: Domains by question id; None where diversity looks none up.
+        measure: The length by which a trace is ranked.
+        rules: Of diversity and selection.
+    """
+    questions = (item.trace.question for item in items)
     domains = find_domains(questions, labels=labels, config=rules.diversity)
     return [
         Candidate(
             id=item.trace.question.id,
             source=item.trace.question.source,
             domain=domain,
-            length=measure_length(
-                item.trace, kind=rules.selection.length, count_tokens=count_tokens
-            ),
+            length=measure(item.trace),
             is_correct=item.trace.is_correct,
         )
         for item, domain in zip(items, domains, strict=True)
     ]
+
+
+def measure_lengths(
+    kind: LengthKind, *, count_tokens: CountTokens, judged_tokens: Mapping[str, int] | None
+) -> Callable[[ReasoningTrace], int]:
+    """Return the measure by which traces are ranked.
+
+    Raises:
+        ValueError: Judges' thinking is asked for, and no judge was asked.
+    """
+    if kind != "judges_thinking_tokens":
+        return lambda trace: measure_length(trace, kind=kind, count_tokens=count_tokens)
+    if judged_tokens is None:
+        raise ValueError(
+            "selection.length=judges_thinking_tokens needs models that judge difficulty. Set "
+            "difficulty=base_model or another choice with judges, and "
+            "selection.after_difficulty=true."
+        )
+    return lambda trace: judged_tokens.get(trace.question.id, 0)
 
 
 def measure_length(trace: ReasoningTrace, *, kind: LengthKind, count_tokens: CountTokens) -> int:
@@ -183,6 +226,11 @@ def name_selection_stand_in(items: Sequence[PoolItem], *, rules: CurationRules) 
         notes.append(
             "words of the worked solution, or of the question where there is none, stand in for "
             "the length of a teacher's thinking"
+        )
+    if rules.selection.length == "judges_thinking_tokens":
+        notes.append(
+            "how long the models that judged difficulty thought stands in for the length of a "
+            "teacher's thinking"
         )
     is_s1k = isinstance(rules.selection, S1kSelectionConfig)
     if is_s1k and all(item.trace.is_correct is None for item in items):

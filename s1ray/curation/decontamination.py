@@ -65,7 +65,7 @@ def judge_contamination(
         sketcher: Finds near-duplicates; None where ``config`` asks for none.
     """
     if isinstance(config, S1DecontaminationConfig):
-        return _judge_s1(protected, config=config)
+        return judge_s1(protected, config=config)
     find_near = None
     if config.near_duplicates is not None and sketcher is not None:
         find_near = _near_finder(protected, config=config.near_duplicates, sketcher=sketcher)
@@ -107,6 +107,21 @@ def index_overlap(
         boilerplate=ignored,
         whole={spell_key(item.text): number for number, item in enumerate(protected)},
         protected=tuple(protected),
+    )
+
+
+def index_protected(
+    protected: Sequence[ProtectedQuestion],
+    *,
+    config: OverlapDecontaminationConfig,
+    boilerplate: Collection[str],
+) -> OverlapIndex:
+    """Return ``index_overlap`` with the numbers of a configuration."""
+    return index_overlap(
+        protected,
+        ngram_size=config.ngram_size,
+        min_overlap=config.min_overlap,
+        boilerplate=boilerplate,
     )
 
 
@@ -190,7 +205,8 @@ class _EarlierSources:
         return None
 
 
-def _judge_s1(protected: Sequence[ProtectedQuestion], *, config: S1DecontaminationConfig) -> Judge:
+def judge_s1(protected: Sequence[ProtectedQuestion], *, config: S1DecontaminationConfig) -> Judge:
+    """Return a judge in s1's way; where it minds earlier sources, it must see every item."""
     index = index_s1(protected, ngram_size=config.ngram_size)
     earlier = _EarlierSources(ngram_size=config.ngram_size)
 
@@ -210,13 +226,10 @@ def _judge_overlap(
     config: OverlapDecontaminationConfig,
     find_near: Callable[[str], Reason | None] | None,
 ) -> Judge:
-    size, min_overlap = config.ngram_size, config.min_overlap
-    whole = index_overlap(protected, ngram_size=size, min_overlap=min_overlap, boilerplate=())
-    counts = count_ngrams(texts, protected_ngrams=whole.owners.keys(), ngram_size=size)
+    whole = index_protected(protected, config=config, boilerplate=())
+    counts = count_ngrams(texts, protected_ngrams=whole.owners.keys(), ngram_size=config.ngram_size)
     boilerplate = find_boilerplate(counts, max_questions=config.max_ngram_questions)
-    index = index_overlap(
-        protected, ngram_size=size, min_overlap=min_overlap, boilerplate=boilerplate
-    )
+    index = index_protected(protected, config=config, boilerplate=boilerplate)
 
     def judge(item: PoolItem) -> Reason | None:
         text = item.trace.question.text
@@ -226,22 +239,34 @@ def _judge_overlap(
     return judge
 
 
-def _near_finder(
+def near_index(
     protected: Sequence[ProtectedQuestion], *, config: NearDuplicatesConfig, sketcher: Sketcher
-) -> Callable[[str], Reason | None]:
+) -> NearIndex:
+    """Return an index of the protected questions by their numbers."""
     index = NearIndex(config)
     for number, item in enumerate(protected):
         sketch = sketcher.sketch(item.text)
         if sketch is not None:
             index.add(str(number), sketch)
+    return index
+
+
+def describe_near(item: ProtectedQuestion, *, similarity: float) -> Reason:
+    """Return why a question that is nearly a protected one is dropped."""
+    return _describe(item, match="near", overlap=similarity, ngrams=[])
+
+
+def _near_finder(
+    protected: Sequence[ProtectedQuestion], *, config: NearDuplicatesConfig, sketcher: Sketcher
+) -> Callable[[str], Reason | None]:
+    index = near_index(protected, config=config, sketcher=sketcher)
 
     def find(text: str) -> Reason | None:
         sketch = sketcher.sketch(text)
         found = None if sketch is None else index.find(sketch)
         if found is None:
             return None
-        item = protected[int(found.name)]
-        return _describe(item, match="near", overlap=found.similarity, ngrams=[])
+        return describe_near(protected[int(found.name)], similarity=found.similarity)
 
     return find
 

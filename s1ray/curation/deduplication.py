@@ -92,7 +92,7 @@ def judge_distinct(key: Callable[[str], str]) -> Judge:
         first = first_origins.setdefault(key(item.trace.question.text), item.origin)
         if first == item.origin:
             return None
-        return Reason(name="same_question", evidence={"first": first})
+        return describe_same(first)
 
     return judge
 
@@ -105,12 +105,21 @@ def judge_near(config: NearDuplicatesConfig, *, sketcher: Sketcher) -> Judge:
         sketch = sketcher.sketch(item.trace.question.text)
         found = None if sketch is None else index.find(sketch)
         if found is not None:
-            return Reason(
-                name="near_duplicate",
-                evidence={"first": found.name, "similarity": round(found.similarity, 4)},
-            )
+            return describe_near_duplicate(found.name, similarity=found.similarity)
         if sketch is not None:
             index.add(item.origin, sketch)
         return None
 
     return judge
+
+
+def describe_same(first: str) -> Reason:
+    """Return why a question is dropped that stands at ``first`` already."""
+    return Reason(name="same_question", evidence={"first": first})
+
+
+def describe_near_duplicate(first: str, *, similarity: float) -> Reason:
+    """Return why a question is dropped that is nearly the one at ``first``."""
+    return Reason(
+        name="near_duplicate", evidence={"first": first, "similarity": round(similarity, 4)}
+    )

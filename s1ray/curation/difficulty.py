@@ -4,7 +4,7 @@ Models are asked elsewhere; here a verdict is a fact about a question. Where no 
 a source's own level stands in, and the funnel says so.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from s1ray.config.curation import (
     DifficultyConfig,
@@ -14,32 +14,45 @@ from s1ray.config.curation import (
 from s1ray.curation.items import PoolItem, Reason
 from s1ray.records import Verdict
 
-Verdicts = Mapping[str, Mapping[str, Verdict]]
-"""Question id to the verdict of each model that was asked."""
+Verdicts = Mapping[str, Mapping[str, Sequence[Verdict]]]
+"""Question id to the verdicts on each judge's answers."""
 
 _SCORED = frozenset({Verdict.CORRECT, Verdict.INCORRECT, Verdict.NO_ANSWER})
 
 
+def find_pass_rate(verdicts: Sequence[Verdict]) -> float | None:
+    """Return the share of right answers among the scored ones; None where none is scored.
+
+    An answer without an answer in it counts as not solved; a time-out and a faulty gold answer
+    are unscored.
+    """
+    scored = [verdict for verdict in verdicts if verdict in _SCORED]
+    return scored.count(Verdict.CORRECT) / len(scored) if scored else None
+
+
 def find_unsolved_reason(
-    verdicts: Mapping[str, Verdict], *, models: Collection[str], keep_unscored: bool
+    verdicts: Mapping[str, Sequence[Verdict]],
+    *,
+    judges: Collection[str],
+    max_pass_rate: float,
+    keep_unscored: bool,
 ) -> Reason | None:
     """Return why a question is too easy, or None to keep it.
 
-    A question is dropped when any of the models solved it. An answer without an answer in it
-    counts as not solved; a time-out, a faulty gold answer and a missing verdict are unscored.
-
     Args:
-        verdicts: Per model, what its answer was judged.
-        models: Who must have failed.
-        keep_unscored: Whether a question stays that no model solved and some did not answer in
+        verdicts: Per judge, what its answers were judged.
+        judges: Who must have failed; s1 drops what either of two models solves.
+        max_pass_rate: The largest pass rate that is a failure; 0 in s1.
+        keep_unscored: Whether a question stays that nobody solved and somebody did not answer in
             a way that could be scored.
 
     Source: s1 (arXiv 2501.19393) section 2.2; simplescaling/s1 data/filter.ipynb.
     """
-    solved = [model for model in models if verdicts.get(model) is Verdict.CORRECT]
+    rates = {judge: find_pass_rate(verdicts.get(judge, ())) for judge in judges}
+    solved = [judge for judge, rate in rates.items() if rate is not None and rate > max_pass_rate]
     if solved:
         return Reason(name="solved", evidence={"solved_by": solved})
-    unscored = [model for model in models if verdicts.get(model) not in _SCORED]
+    unscored = [judge for judge, rate in rates.items() if rate is None]
     if unscored and not keep_unscored:
         return Reason(name="unscored", evidence={"unscored_by": unscored})
     return None
@@ -75,7 +88,8 @@ def judge_difficulty(
     if isinstance(config, ModelsDifficultyConfig):
         return lambda item: find_unsolved_reason(
             verdicts.get(item.trace.question.id, {}),
-            models=config.models,
+            judges=config.judges,
+            max_pass_rate=config.max_pass_rate,
             keep_unscored=config.keep_unscored,
         )
     if isinstance(config, LevelDifficultyConfig):

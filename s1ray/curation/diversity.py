@@ -5,7 +5,7 @@ model for a subject; it asks no model itself.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from s1ray.config.curation import (
     ClustersDiversityConfig,
@@ -16,11 +16,13 @@ from s1ray.config.curation import (
 from s1ray.curation.clusters import group_texts
 from s1ray.records import Question
 
+UNREAD = "no subject named"
+"""The domain of questions whose reply named none of the subjects."""
 _CODE = re.compile(r"[0-9A-Za-z]+")
 
 
 def find_domains(
-    questions: Sequence[Question], *, labels: Mapping[str, str] | None, config: DiversityConfig
+    questions: Iterable[Question], *, labels: Mapping[str, str] | None, config: DiversityConfig
 ) -> list[str]:
     """Return each question's domain, which selection balances.
 

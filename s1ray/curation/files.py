@@ -34,7 +34,7 @@ def find_files(root: Path, *, patterns: Iterable[str]) -> tuple[Path, ...]:
     """Return the files below a directory that match, pattern by pattern, sorted within one.
 
     Raises:
-        ValueError: The directory is missing, or a pattern matches nothing.
+        ValueError: The directory is missing, or a pattern matches nothing or leads out of it.
     """
     if not root.is_dir():
         raise ValueError(
@@ -43,6 +43,11 @@ def find_files(root: Path, *, patterns: Iterable[str]) -> tuple[Path, ...]:
         )
     found: list[Path] = []
     for pattern in patterns:
+        if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+            raise ValueError(
+                f"{pattern!r} leads out of pool.root={root}. Name files below it, or set pool.root "
+                "to a directory that holds them all."
+            )
         matches = sorted(path for path in root.glob(pattern) if path.is_file())
         if not matches:
             raise ValueError(

@@ -94,6 +94,12 @@ class FunnelRecorder:
         """Return the items that ``judge`` has no reason to drop, lazily.
 
         The step takes its place in the funnel now; its counts grow as the result is consumed.
+
+        Args:
+            items: Read once.
+            step: The step's name in the funnel.
+            judge: Returns why an item is dropped, None to keep it.
+            stand_in: What stands in for something that s1 used; None for nothing.
         """
         return self.sift_into(items, count=self.open(step, stand_in=stand_in), judge=judge)
 

@@ -8,6 +8,8 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from pydantic import TypeAdapter, ValidationError
+
 from s1ray.config.pool import (
     ColumnsConfig,
     CutConfig,
@@ -34,6 +36,7 @@ _GRADES: dict[object, bool | None] = {
     "No": False,
 }
 """Yes and No are the last lines of s1's grader (simplescaling/s1 data/grading.txt)."""
+_TRACE = TypeAdapter(ReasoningTrace)
 _LINES, _COMMAS = "\n", ", "
 
 
@@ -80,6 +83,31 @@ def build_item(
             reason=error.name, detail=str(error), source=name, origin=origin, is_bad=True
         )
     return PoolItem(trace=trace, origin=origin, level=level)
+
+
+def read_item(row: RawRow, *, name: str, limits: RowLimits) -> PoolItem | RefusedRow:
+    """Return the item of a row that is a reasoning trace already, or why it is refused.
+
+    Args:
+        row: As read.
+        name: The pool's for the file; the question keeps the source it came from.
+        limits: Of the pool.
+    """
+    origin = f"{row.file}:{row.number}"
+    try:
+        trace = _TRACE.validate_python(row.content)
+        check_text(trace.question.text, limits=limits)
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        detail = f"{'.'.join(map(str, problem['loc']))}: {row.error or problem['msg']}"
+        return RefusedRow(
+            reason="malformed", detail=detail, source=name, origin=origin, is_bad=True
+        )
+    except _BadRowError as error:
+        return RefusedRow(
+            reason=error.name, detail=str(error), source=name, origin=origin, is_bad=True
+        )
+    return PoolItem(trace=trace, origin=origin, level=None)
 
 
 def render(template: str, columns: Mapping[str, object], *, joiner: str) -> str:
@@ -203,11 +231,18 @@ def _check_question(
 ) -> None:
     if not text:
         raise _BadRowError("empty_question", f"{mapping.question} is empty")
-    if len(text) > limits.max_question_characters:
-        raise _BadRowError("over_long", f"{len(text)} characters")
     for column in mapping.images:
         if look_up(columns, column) not in (None, ""):
             raise _BadRowError("image", f"column {column} holds an image")
+    check_text(text, limits=limits)
+
+
+def check_text(text: str, *, limits: RowLimits) -> None:
+    """Refuse a question that is unusable whatever its source."""
+    if not text.strip():
+        raise _BadRowError("empty_question", "the question is empty")
+    if len(text) > limits.max_question_characters:
+        raise _BadRowError("over_long", f"{len(text)} characters")
     for marker in limits.image_markers:
         if marker in text:
             raise _BadRowError("image", f"the question holds {marker}")

@@ -14,7 +14,7 @@ from s1ray.config.curation import (
     S1DecontaminationConfig,
     SelectionConfig,
 )
-from s1ray.curation.decontamination import judge_contamination
+from s1ray.curation.decontamination import Judge, judge_contamination
 from s1ray.curation.deduplication import Sketcher, judge_distinct, judge_near
 from s1ray.curation.funnel import FunnelRecorder, StepCount
 from s1ray.curation.items import PoolItem, ProtectedQuestion, RefusedRow
@@ -35,6 +35,16 @@ class CurationRules:
     selection: SelectionConfig
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScreeningJudges:
+    """Who decides in the steps that compare a question with others."""
+
+    distinct: Judge
+    near: Judge | None
+    """None where near-duplicates stay."""
+    contamination: Judge
+
+
 def screen_pool(
     pool: Iterable[PoolItem | RefusedRow],
     *,
@@ -42,7 +52,7 @@ def screen_pool(
     rules: CurationRules,
     recorder: FunnelRecorder,
 ) -> Iterator[PoolItem]:
-    """Return the items that pass, lazily.
+    """Return the items that pass, lazily, judged one after the other.
 
     Args:
         pool: In the order of its sources: of equal questions the first stays. It is read more
@@ -60,28 +70,66 @@ def screen_pool(
             "the pool is an iterator, which can be read once, and boilerplate is counted before "
             "questions are judged. Hand over a sequence or a Pool."
         )
-    config = rules.decontamination
+    judges = judge_in_turn(pool, protected=protected, config=rules.decontamination)
+    return sift_pool(pool, judges=judges, rules=rules, recorder=recorder)
+
+
+def judge_in_turn(
+    pool: Iterable[PoolItem | RefusedRow],
+    *,
+    protected: Sequence[ProtectedQuestion],
+    config: DecontaminationConfig,
+) -> ScreeningJudges:
+    """Return judges that remember every item they saw; each item once, in the pool's order."""
+    # s1 compares the texts as they are; the other mode also sees through typesetting.
+    is_s1 = isinstance(config, S1DecontaminationConfig)
     near = None if isinstance(config, S1DecontaminationConfig) else config.near_duplicates
     sketcher = None if near is None else Sketcher(near)
-    items = _sift_distinct(recorder.admit(pool, step="sources"), rules=rules, recorder=recorder)
-    if near is not None and sketcher is not None:
-        judge = judge_near(near, sketcher=sketcher)
-        items = recorder.sift(items, step="deduplicate_near", judge=judge, stand_in=None)
     texts = (row.trace.question.text for row in pool if isinstance(row, PoolItem))
-    judge = judge_contamination(texts, protected=protected, config=config, sketcher=sketcher)
-    items = recorder.sift(items, step="decontaminate", judge=judge, stand_in=None)
+    return ScreeningJudges(
+        distinct=judge_distinct(str if is_s1 else spell_key),
+        near=None if near is None or sketcher is None else judge_near(near, sketcher=sketcher),
+        contamination=judge_contamination(
+            texts, protected=protected, config=config, sketcher=sketcher
+        ),
+    )
+
+
+def sift_pool(
+    pool: Iterable[PoolItem | RefusedRow],
+    *,
+    judges: ScreeningJudges,
+    rules: CurationRules,
+    recorder: FunnelRecorder,
+) -> Iterator[PoolItem]:
+    """Return the items that pass, lazily; ``pool`` is read once.
+
+    Args:
+        pool: Items, and rows that were refused while reading.
+        judges: One for every step.
+        rules: Of the steps.
+        recorder: Counts every step.
+
+    Raises:
+        ValueError: While reading, too many rows are bad or repeated.
+    """
+    items = recorder.admit(pool, step="sources")
+    items = _sift_distinct(items, judge=judges.distinct, rules=rules, recorder=recorder)
+    if judges.near is not None:
+        items = recorder.sift(items, step="deduplicate_near", judge=judges.near, stand_in=None)
+    items = recorder.sift(items, step="decontaminate", judge=judges.contamination, stand_in=None)
     return recorder.sift(items, step="quality", judge=judge_quality(rules.quality), stand_in=None)
 
 
 def _sift_distinct(
-    items: Iterator[PoolItem], *, rules: CurationRules, recorder: FunnelRecorder
+    items: Iterator[PoolItem],
+    *,
+    judge: Judge,
+    rules: CurationRules,
+    recorder: FunnelRecorder,
 ) -> Iterator[PoolItem]:
-    # s1 compares the texts as they are; the other mode also sees through typesetting.
-    is_s1 = isinstance(rules.decontamination, S1DecontaminationConfig)
     count = recorder.open("deduplicate", stand_in=None)
-    items = recorder.sift_into(
-        items, count=count, judge=judge_distinct(str if is_s1 else spell_key)
-    )
+    items = recorder.sift_into(items, count=count, judge=judge)
     return _check_duplicates(items, count=count, max_fraction=rules.max_duplicate_fraction)
 
 

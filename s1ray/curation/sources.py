@@ -17,10 +17,11 @@ from s1ray.config.pool import (
     RowsSourceConfig,
     RunningSumsSourceConfig,
     SampleConfig,
+    TracesSourceConfig,
 )
 from s1ray.curation.files import find_files, read_file
 from s1ray.curation.items import PoolItem, RefusedRow
-from s1ray.curation.rows import RowLimits, build_item
+from s1ray.curation.rows import RowLimits, build_item, read_item
 from s1ray.curation.running_sums import generate_running_sums
 
 
@@ -37,7 +38,7 @@ class Pool:
         self.files = {
             name: locate_files(source, name=name, root=config.root)
             for name, source in config.sources.items()
-            if isinstance(source, RowsSourceConfig)
+            if not isinstance(source, RunningSumsSourceConfig)
         }
         """Per source, what is read; their content is what a fingerprint of the pool covers."""
 
@@ -52,7 +53,7 @@ class Pool:
             image_markers=self._config.image_markers,
         )
         for name, source in self._config.sources.items():
-            if not isinstance(source, RowsSourceConfig):
+            if isinstance(source, RunningSumsSourceConfig):
                 yield from generate_items(source, name=name)
                 continue
             rows = read_source(source, name=name, files=self.files[name], limits=limits)
@@ -95,9 +96,24 @@ def generate_items(source: RunningSumsSourceConfig, *, name: str) -> Iterator[Po
 
 
 def read_source(
-    source: RowsSourceConfig, *, name: str, files: tuple[Path, ...], limits: RowLimits
+    source: RowsSourceConfig | TracesSourceConfig,
+    *,
+    name: str,
+    files: tuple[Path, ...],
+    limits: RowLimits,
 ) -> Iterator[PoolItem | RefusedRow]:
-    """Yield the items and refused rows of one source's files."""
+    """Yield the items and refused rows of one source's files.
+
+    Args:
+        source: How its rows are read.
+        name: Of the source; part of what a row is called.
+        files: In their order.
+        limits: What makes a question unusable.
+    """
+    if isinstance(source, TracesSourceConfig):
+        return (
+            read_item(row, name=name, limits=limits) for path in files for row in read_file(path)
+        )
     rows = (
         build_item(row, source=source, name=name, limits=limits)
         for path in files
@@ -144,7 +160,9 @@ def _choose_origins(items: Iterable[PoolItem], *, config: SampleConfig) -> froze
     return frozenset(origin for _, _, origin in sorted(order)[: config.num_rows])
 
 
-def locate_files(source: RowsSourceConfig, *, name: str, root: str | None) -> tuple[Path, ...]:
+def locate_files(
+    source: RowsSourceConfig | TracesSourceConfig, *, name: str, root: str | None
+) -> tuple[Path, ...]:
     """Return a source's files: below the root, or fetched from the hub where there is no root.
 
     Raises:
@@ -157,7 +175,7 @@ def locate_files(source: RowsSourceConfig, *, name: str, root: str | None) -> tu
                 f"Set pool.sources.{name}.files, or pool.root=null to read it from the hub."
             )
         return find_files(Path(root), patterns=source.files)
-    if source.hub is None:
+    if isinstance(source, TracesSourceConfig) or source.hub is None:
         raise ValueError(
             f"pool.sources.{name} is not on the hub, and pool.root is null. Set pool.root to the "
             "directory that holds its files."

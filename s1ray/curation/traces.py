@@ -10,9 +10,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from s1ray.records import ReasoningTrace
+from s1ray.records import Question, ReasoningTrace
 
 _ADAPTER = TypeAdapter(ReasoningTrace)
+_QUESTION_ADAPTER = TypeAdapter(Question)
 
 
 def format_traces(traces: Iterable[ReasoningTrace]) -> str:
@@ -28,6 +29,31 @@ def read_traces(path: Path) -> tuple[ReasoningTrace, ...]:
         ValueError: There is no such file, it holds no trace, or a row is malformed; the message
             names line and field.
     """
+    return tuple(_read_row(line, where=where) for where, line in _list_lines(path))
+
+
+def read_trace_questions(path: Path) -> tuple[Question, ...]:
+    """Return the questions of a file of traces, whatever their thinking, each id once.
+
+    Raises:
+        ValueError: As ``read_traces``, though thinking and answer may be missing.
+    """
+    questions: dict[str, Question] = {}
+    for where, line in _list_lines(path):
+        try:
+            content = json.loads(line)
+            question = _QUESTION_ADAPTER.validate_python(content["question"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{where} holds no question: {error}. A row needs question (id, text, answer, "
+                "answer_kind, source, domain, solution); correct or remove the row."
+            ) from None
+        questions.setdefault(question.id, question)
+    return tuple(questions.values())
+
+
+def _list_lines(path: Path) -> list[tuple[str, str]]:
+    """Return a file's lines with their places."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -35,10 +61,10 @@ def read_traces(path: Path) -> tuple[ReasoningTrace, ...]:
     lines = [line for line in text.split("\n") if line]
     if not lines:
         raise ValueError(
-            f"{path} holds no trace. Curate first (python -m jobs.curate), or point data.traces at "
+            f"{path} holds no trace. Curate first (python -m jobs.curate), or point traces at "
             "a file with one JSON object a line."
         )
-    return tuple(_read_row(line, where=f"{path}:{number}") for number, line in enumerate(lines, 1))
+    return [(f"{path}:{number}", line) for number, line in enumerate(lines, 1)]
 
 
 def _read_row(line: str, *, where: str) -> ReasoningTrace:

@@ -20,6 +20,24 @@ class Comparator:
     """0 to 1."""
     is_base: bool
     """Whether this is the model that s1 is fine-tuned from."""
+    is_drawn: bool
+    """Whether it is a line in the figure of accuracy."""
+    source: str
+    """Where it was published."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedPoint:
+    """A published accuracy at a published length of thinking."""
+
+    system: str
+    method: str
+    """How thinking was scaled, as a policy's name begins."""
+    benchmark: str
+    thinking_tokens: float
+    """Mean over the questions."""
+    accuracy: float
+    """0 to 1."""
     source: str
     """Where it was published."""
 
@@ -34,9 +52,29 @@ def list_comparators(
             benchmark=benchmark,
             accuracy=percent / 100,
             is_base=system.is_base,
+            is_drawn=system.name in config.drawn,
             source=config.sources[system.source],
         )
         for system in config.systems
         for benchmark, percent in system.accuracy_percent.items()
         if benchmark in benchmarks
+    )
+
+
+def list_published_points(
+    config: ComparatorsConfig, *, benchmarks: Collection[str]
+) -> tuple[PublishedPoint, ...]:
+    """Return the published points on these benchmarks, curve by curve."""
+    return tuple(
+        PublishedPoint(
+            system=curve.system,
+            method=curve.method,
+            benchmark=curve.benchmark,
+            thinking_tokens=tokens,
+            accuracy=percent / 100,
+            source=config.sources[curve.source],
+        )
+        for curve in config.curves
+        for tokens, percent in curve.points
+        if curve.benchmark in benchmarks
     )

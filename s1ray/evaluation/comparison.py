@@ -123,7 +123,14 @@ class Divergence:
 
 
 def find_divergence(a: Completion, b: Completion, *, item: str, sample: int) -> Divergence | None:
-    """Return where two completions part; None where they are equal token by token."""
+    """Return where two completions part; None where they are equal token by token.
+
+    Args:
+        a: Of one run.
+        b: Of another.
+        item: The question of both.
+        sample: Its number among the samples of the question.
+    """
     parts: tuple[tuple[Literal["thinking", "answer"], tuple[int, ...], tuple[int, ...]], ...] = (
         ("thinking", a.thinking_ids, b.thinking_ids),
         ("answer", a.answer_ids, b.answer_ids),

@@ -59,7 +59,7 @@ async def evaluate(
             between them, before the evaluation gives up.
 
     Yields:
-        Samples in the order in which they are done. A ``FailedSample`` is not in the store.
+        Samples in the order of the store. A ``FailedSample`` is not in the store.
 
     Raises:
         RuntimeError: Too many groups failed one after the other.
@@ -73,7 +73,7 @@ async def evaluate(
         max_attempts=max_attempts,
         retry_seconds=retry_seconds,
         max_consecutive_failures=max_consecutive_failures,
-        outcomes=asyncio.Queue(maxsize=max_in_flight),
+        outcomes=asyncio.Queue(),
     )
     runner = asyncio.create_task(run.work_off(max_in_flight))
     getter = asyncio.create_task(run.outcomes.get())
@@ -135,7 +135,7 @@ class _Run:
                 return
             group = replace(group, policies=left)
             if isinstance(error, ValueError) or attempt == self.max_attempts:
-                await self._give_up(group, error, num_attempts=attempt)
+                self._give_up(group, error, num_attempts=attempt)
                 return
             logger.info("%s: attempt %d failed.", group.task(left[0]), attempt)
             await asyncio.sleep(self.retry_seconds * 2 ** (attempt - 1))
@@ -180,14 +180,15 @@ class _Run:
             completion=completion,
             graded=graded,
         )
+        # Nothing is awaited in between, so that outcomes come in the order of the rows.
         if self.store.append(sample):
-            await self.outcomes.put(sample)
+            self.outcomes.put_nowait(sample)
 
-    async def _give_up(self, group: SampleGroup, error: Exception, *, num_attempts: int) -> None:
+    def _give_up(self, group: SampleGroup, error: Exception, *, num_attempts: int) -> None:
         what = _describe(group, error)
         for policy in group.policies:
             failed = FailedSample(task=group.task(policy), error=what, num_attempts=num_attempts)
-            await self.outcomes.put(failed)
+            self.outcomes.put_nowait(failed)
         self.consecutive_failures += 1
         if self.consecutive_failures >= self.max_consecutive_failures:
             raise RuntimeError(

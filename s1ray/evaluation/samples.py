@@ -105,7 +105,14 @@ class FailedSample:
 
 
 def derive_seed(seed: int, *, benchmark: str, item: str, sample: int) -> int:
-    """Return a sample's own seed, in [0, 2**31): it depends on nothing but these four."""
+    """Return a sample's own seed, in [0, 2**31): it depends on nothing but these four.
+
+    Args:
+        seed: Of the evaluation.
+        benchmark: Its name.
+        item: The question.
+        sample: Its number among the samples of the question.
+    """
     text = f"{seed}/{benchmark}/{item}/{sample}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 

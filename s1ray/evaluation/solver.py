@@ -33,15 +33,25 @@ class Solver:
         """Yield (policy name, completion) for each of the group's policies as they are done.
 
         Raises:
-            ValueError: The question does not fit the context window.
+            ValueError: The question does not fit the context window, of one policy at least; all
+                others were yielded before.
         """
         tasks = [
             asyncio.create_task(self._complete(self.policies[name], group))
             for name in group.policies
         ]
+        error: Exception | None = None
         try:
             for done in asyncio.as_completed(tasks):
-                yield await done
+                try:
+                    solved = await done
+                # It is one policy's: a longer instruction may be too long, and the others fit.
+                except Exception as caught:
+                    error = error or caught
+                else:
+                    yield solved
+            if error is not None:
+                raise error
         finally:
             for task in tasks:
                 task.cancel()

@@ -11,9 +11,9 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from s1ray.closing import ClosedAtEnd
 from s1ray.evaluation.samples import (
     EvaluatedSample,
     SampleGroup,
@@ -23,13 +23,15 @@ from s1ray.evaluation.samples import (
     read_task,
     to_row,
 )
+from s1ray.line_file import LineFile, read_whole_lines
+from s1ray.model_source.staging import flush_directory
 
 SAMPLES = "samples.jsonl"
 
 logger = logging.getLogger(__name__)
 
 
-class SampleStore:
+class SampleStore(ClosedAtEnd):
     """Appends evaluated samples to a file and knows which ones it has."""
 
     def __init__(
@@ -52,13 +54,13 @@ class SampleStore:
         self._unsynced_rows = 0
         self._unsynced_since = 0.0
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            path.touch()
-            _sync_folder(path.parent)
-        _cut_torn_row(path)
-        self._tasks = {read_task(row) for _, row in _read_rows(path)}
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND)
-        self._size = os.fstat(self._file).st_size
+        is_new = not path.exists()
+        self._tasks = set() if is_new else {read_task(row) for _, row in _read_rows(path)}
+        self._file = LineFile(path)
+        if is_new:
+            flush_directory(path.parent)
+        if cut := self._file.num_cut_bytes:
+            logger.warning("%s ended in a torn row of %d bytes; cut off.", path, cut)
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -93,23 +95,13 @@ class SampleStore:
         """
         if sample.task in self._tasks:
             return False
-        self._write(_to_line(sample))
+        self._file.append(_to_line(sample))
         self._tasks.add(sample.task)
         if self._unsynced_rows == 0:
             self._unsynced_since = self._clock()
         self._unsynced_rows += 1
         self.sync_if_due()
         return True
-
-    def _write(self, line: bytes) -> None:
-        left = memoryview(line)
-        try:
-            while left:
-                left = left[os.write(self._file, left) :]
-        except OSError:
-            os.ftruncate(self._file, self._size)
-            raise
-        self._size += len(line)
 
     def sync_if_due(self) -> None:
         """Make the file durable if enough rows, or old enough ones, are not."""
@@ -120,24 +112,13 @@ class SampleStore:
     def sync(self) -> None:
         """Make every row durable."""
         if self._unsynced_rows:
-            os.fsync(self._file)
+            self._file.sync()
             self._unsynced_rows = 0
 
     def close(self) -> None:
         """Make every row durable and let go of the file."""
         self.sync()
-        os.close(self._file)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
+        self._file.close()
 
 
 def read_samples(path: Path) -> Iterator[EvaluatedSample]:
@@ -168,38 +149,35 @@ def write_samples(path: Path, samples: Iterable[EvaluatedSample]) -> None:
     """Replace a file by these samples in one step, as a regrading does."""
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as file:
-        file.writelines(_to_line(sample) for sample in samples)
+        file.writelines(_to_line(sample) + b"\n" for sample in samples)
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
-    _sync_folder(path.parent)
+    flush_directory(path.parent)
 
 
 def _to_line(sample: EvaluatedSample) -> bytes:
     text = json.dumps(to_row(sample), ensure_ascii=False, allow_nan=False)
     # A lone surrogate has no UTF-8 form; its backslash form is JSON's own escape for it.
-    return text.encode("utf-8", "backslashreplace") + b"\n"
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the whole rows of a file with their line numbers, from 1."""
     lines_of: dict[SampleTask, int] = {}
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.endswith(b"\n"):
-                return
-            try:
-                row = json.loads(line)
-                task = read_task(row)
-            except (KeyError, ValueError, TypeError) as error:
-                raise _unreadable(path, number, error) from error
-            if task in lines_of:
-                raise ValueError(
-                    f"{path}:{number} repeats the sample of line {lines_of[task]} ({task}): two "
-                    "processes wrote this file. Remove one of the two lines and start again."
-                )
-            lines_of[task] = number
-            yield number, row
+    for number, line in enumerate(read_whole_lines(path), start=1):
+        try:
+            row = json.loads(line.content)
+            task = read_task(row)
+        except (KeyError, ValueError, TypeError) as error:
+            raise _unreadable(path, number, error) from error
+        if task in lines_of:
+            raise ValueError(
+                f"{path}:{number} repeats the sample of line {lines_of[task]} ({task}): two "
+                "processes wrote this file. Remove one of the two lines and start again."
+            )
+        lines_of[task] = number
+        yield number, row
 
 
 def _unreadable(path: Path, number: int, error: Exception) -> ValueError:
@@ -208,38 +186,3 @@ def _unreadable(path: Path, number: int, error: Exception) -> ValueError:
         f"{path}:{number} {what}. A row is one JSON object with the fields of a sample; remove "
         "the line and start again, and that sample is done anew."
     )
-
-
-def _cut_torn_row(path: Path) -> None:
-    """Remove what follows the last line's end: a kill in the middle of a write left it there."""
-    size = path.stat().st_size
-    whole = _find_last_line_end(path, size=size)
-    if whole != size:
-        logger.warning("%s ended in a torn row of %d bytes; cut off.", path, size - whole)
-        os.truncate(path, whole)
-
-
-def _find_last_line_end(path: Path, *, size: int) -> int:
-    """Return the offset behind the last newline, 0 where there is none."""
-    with path.open("rb") as file:
-        end = size
-        while end > 0:
-            start = max(0, end - _CHUNK_BYTES)
-            file.seek(start)
-            found = file.read(end - start).rfind(b"\n")
-            if found >= 0:
-                return start + found + 1
-            end = start
-    return 0
-
-
-_CHUNK_BYTES = 1 << 20
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a folder's entries durable, a new file's name among them."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -54,12 +54,12 @@ def label_votes(votes: Sequence[Vote], *, same: SameAnswer) -> list[int | None]:
 
 
 def count_members(votes: Sequence[Vote]) -> float:
-    """Weigh a class by its size: the plain majority."""
+    """Return a class's weight, its size: the plain majority."""
     return float(len(votes))
 
 
 def prefer_short(votes: Sequence[Vote]) -> float:
-    """Weigh a class by its size over the logarithm of its mean length: the shortest majority.
+    """Return a class's weight, its size over the log of its mean length: the shortest majority.
 
     Lengths below 2 tokens count as 2, where the logarithm would not be positive.
 

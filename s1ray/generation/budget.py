@@ -62,6 +62,19 @@ class BudgetPolicy:
             )
 
 
+def check_draws(policy: BudgetPolicy, *, temperature: float) -> None:
+    """Check that a policy that draws several chains would draw different ones.
+
+    Raises:
+        ValueError: At temperature 0 each would be the same.
+    """
+    if policy.max_tries > 1 and temperature == 0:
+        raise ValueError(
+            f"the policy {policy.name} draws up to {policy.max_tries} chains, and at temperature "
+            "0 each would be the same; set sampling=temperature_1."
+        )
+
+
 def expand_policies(config: BudgetConfig) -> tuple[BudgetPolicy, ...]:
     """Return the policies of a grid: caps, waits, conditions, rejection, each in its order."""
     natural = BudgetPolicy(

@@ -4,7 +4,7 @@ An engine continues token ids; it knows nothing of thinking, budgets, text or qu
 caches between requests (prefixes, above all) is its own affair and never changes a result.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -24,6 +24,15 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Where a completion's parts stand in a context, for whoever shows them as they come."""
+
+    thinking: slice
+    answer_start: int | None
+    """Where the answer begins; None while thinking goes on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """A context to be continued."""
 
@@ -36,6 +45,8 @@ class Request:
     stop_sequences: tuple[tuple[int, ...], ...]
     """Generation ends when the generated tokens end with one of these."""
     sampling: Sampling
+    parts: Parts | None = None
+    """Of the context, where somebody asked for them; engines do not read it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +57,10 @@ class Generation:
     """New tokens only, the matched stop sequence included at the end."""
     stop_sequence: tuple[int, ...] | None
     """The stop sequence that ended it; None at ``max_tokens``."""
+
+
+Listener = Callable[[tuple[int, ...]], None]
+"""Hears a continuation's new tokens as they come: in order, each once, on the caller's loop."""
 
 
 def find_stop(
@@ -113,8 +128,8 @@ class Engine(Protocol):
         """Ids at or above this are refused."""
         ...
 
-    async def generate(self, request: Request) -> Generation:
-        """Continue one context. Concurrent calls share batches.
+    async def generate(self, request: Request, *, listener: Listener | None = None) -> Generation:
+        """Continue one context. Concurrent calls share batches; a cancelled one stops its own.
 
         Raises:
             ValueError: The request does not fit the context window or holds ids out of vocabulary.
@@ -122,7 +137,7 @@ class Engine(Protocol):
         ...
 
     def counters(self) -> Mapping[str, int]:
-        """Work done so far: ``forward_passes``, ``prefill_tokens``, ``decoded_tokens``, …."""
+        """Return the work done so far: ``forward_passes``, ``prefill_tokens``, …."""
         ...
 
     async def close(self) -> None:

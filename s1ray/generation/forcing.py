@@ -18,8 +18,8 @@ from dataclasses import dataclass, field, replace
 
 from s1ray.chat_format import ThinkingTokens, Tokenizer, decode
 from s1ray.config.generation import Accounting
-from s1ray.generation.budget import BudgetPolicy
-from s1ray.generation.engine import Engine, Generation, Request, Sampling
+from s1ray.generation.budget import BudgetPolicy, check_draws
+from s1ray.generation.engine import Engine, Generation, Parts, Request, Sampling
 from s1ray.generation.sampling import derive_seed
 from s1ray.generation.spelling import Words, spell
 from s1ray.records import Completion, ThinkingEnd
@@ -53,11 +53,10 @@ def force_budget(
 ) -> Chain:
     """Think within a budget, then answer.
 
-    An end of thinking is the stop delimiter or the end of the turn. A wait replaces it only where
-    the wait string and one more token fit the budget and the context window; otherwise thinking
-    ends there. No end can be drawn within ``min_thinking_tokens``, nor right after a wait
-    (s1's harness forwards the first as min_tokens and sets the second to 1). Where the policy
-    rejects long thinking, chains are drawn anew until one ends by itself; the last is kept.
+    A wait replaces an end of thinking only where the wait string and one more token fit the budget
+    and the context window; otherwise thinking ends there. No end can be drawn within
+    ``min_thinking_tokens``, nor right after a wait (s1's harness forwards the first as min_tokens
+    and sets the second to 1).
 
     Args:
         prompt_ids: Up to where the assistant's turn begins; the thinking opener is added here.
@@ -66,7 +65,7 @@ def force_budget(
         tokenizer: Spells the wait strings and the answer prefix, and decodes.
         context_tokens: The engine's window; room for closing and answer is kept free in it.
         vocabulary_size: Ids at or above it are refused wherever they come from.
-        sampling: How tokens are drawn; the seed is the sample's.
+        sampling: The seed is the sample's.
 
     Raises:
         ValueError: The prompt leaves no room for the answer, ids are out of vocabulary, the format
@@ -79,11 +78,27 @@ def force_budget(
     room = _count_thinking_room(context, policy, words, context_tokens)
     draw = _Draw(sampling, context_tokens, vocabulary_size)
     thinking, draw = yield from _try(context, policy=policy, words=words, room=room, draw=draw)
+    limit = policy.max_answer_tokens
+    return (yield from _answer(context, thinking, limit, words, draw, tokenizer))
+
+
+def _answer(
+    context: tuple[int, ...],
+    thinking: "_Thinking",
+    limit: int,
+    words: Words,
+    draw: "_Draw",
+    tokenizer: Tokenizer,
+) -> Chain:
+    """Close the thinking, answer once, and tell what came out."""
     text = decode(tokenizer, thinking.ids)
     prefix = words.prefix if thinking.is_forced else ()
     newline = words.newline if thinking.is_forced and not text.endswith("\n") else ()
-    context = (*context, *thinking.ids, *newline, *words.opener, *prefix)
-    answer = yield draw.request(context, 0, policy.max_answer_tokens, words.turn_ends)
+    opened = (*context, *thinking.ids, *newline, *words.opener)
+    parts = Parts(
+        thinking=slice(len(context), len(context) + len(thinking.ids)), answer_start=len(opened)
+    )
+    answer = yield draw.request((*opened, *prefix), 0, limit, words.turn_ends, parts)
     draw.check(answer)
     answer_ids = (*prefix, *_strip_stop(answer))
     return Completion(
@@ -114,6 +129,7 @@ class _Draw:
         min_tokens: int,
         max_tokens: int,
         stops: tuple[tuple[int, ...], ...],
+        parts: Parts,
     ) -> Request:
         max_tokens = min(max_tokens, self.context_tokens - len(context))
         return Request(
@@ -122,6 +138,7 @@ class _Draw:
             max_tokens=max_tokens,
             stop_sequences=stops,
             sampling=self.sampling,
+            parts=parts,
         )
 
     def check(self, generation: Generation) -> None:
@@ -143,13 +160,9 @@ class _Thinking:
 def _try(
     context: tuple[int, ...], *, policy: BudgetPolicy, words: Words, room: int, draw: _Draw
 ) -> Generator[Request, Generation, tuple[_Thinking, _Draw]]:
-    """Think until it is not rejected; the answer is drawn as the thinking was."""
+    """Think until it is not rejected; the last try is kept, the answer drawn as it was."""
     seed = draw.sampling.seed
-    if policy.max_tries > 1 and draw.sampling.temperature == 0:
-        raise ValueError(
-            f"the policy {policy.name} draws up to {policy.max_tries} chains, and at temperature "
-            "0 each would be the same; set sampling=temperature_1."
-        )
+    check_draws(policy, temperature=draw.sampling.temperature)
     num_generated_tokens = 0
     for attempt in range(policy.max_tries):
         if attempt > 0:
@@ -181,8 +194,9 @@ def _think(
         min_tokens = min(max(policy.min_thinking_tokens - spent, int(is_suppressed)), left)
         # A delimiter of several tokens may begin on the budget's last token: read on to its end.
         max_tokens = left + max(map(len, words.stops)) - 1
+        parts = Parts(thinking=slice(len(context), len(context) + spent), answer_start=None)
         generation = yield draw.request(
-            (*context, *thinking.ids), min_tokens, max_tokens, words.stops
+            (*context, *thinking.ids), min_tokens, max_tokens, words.stops, parts
         )
         draw.check(generation)
         thinking.end = _take(thinking, generation, left=left, limit=limit, words=words)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from s1ray.generation.engine import (
     Engine,
     Generation,
+    Listener,
     Request,
     Sampling,
     check_request,
@@ -78,7 +79,7 @@ class SharedChains:
         """Ids at or above this are refused."""
         return self._engine.vocabulary_size
 
-    async def generate(self, request: Request) -> Generation:
+    async def generate(self, request: Request, *, listener: Listener | None = None) -> Generation:
         """Continue one context, as the engine would.
 
         Raises:
@@ -88,10 +89,10 @@ class SharedChains:
             request, context_tokens=self.context_tokens, vocabulary_size=self.vocabulary_size
         )
         if request.sampling.temperature > 0 and not self._is_noise_positional:
-            return await self._engine.generate(request)
+            return await self._engine.generate(request, listener=listener)
         key = _Key(
             request.token_ids,
-            request.sampling,
+            _forget_seed(request.sampling),
             request.min_tokens,
             request.stop_sequences if request.min_tokens else (),
         )
@@ -102,8 +103,10 @@ class SharedChains:
                 num_known = len(continuation.known)
                 generation = _read(continuation.known, request)
                 if generation is None:
-                    await self._extend(continuation, request)
+                    await self._extend(continuation, request, listener=listener)
                     generation = _read(continuation.known, request)
+                elif listener is not None:
+                    listener(generation.token_ids)
                 assert generation is not None
                 self._shared_tokens += min(num_known, len(generation.token_ids))
                 return generation
@@ -127,7 +130,9 @@ class SharedChains:
         self._continuations.move_to_end(key)
         return self._continuations[key]
 
-    async def _extend(self, continuation: _Continuation, request: Request) -> None:
+    async def _extend(
+        self, continuation: _Continuation, request: Request, *, listener: Listener | None
+    ) -> None:
         """Generate what is missing after the known tokens."""
         # A stop sequence may begin in the known part: go back by all of it but one token.
         overlap = max(map(len, request.stop_sequences), default=1) - 1
@@ -141,7 +146,9 @@ class SharedChains:
             min_tokens=max(0, request.min_tokens - num_kept),
             max_tokens=request.max_tokens - num_kept,
         )
-        generation = await self._engine.generate(rest)
+        if listener is not None and kept:
+            listener(kept)
+        generation = await self._engine.generate(rest, listener=listener)
         before = len(continuation.known)
         continuation.known[num_kept:] = generation.token_ids
         self._num_tokens += len(continuation.known) - before
@@ -156,6 +163,11 @@ class SharedChains:
                 del self._continuations[key]
                 self._num_tokens -= num_tokens
                 excess -= num_tokens
+
+
+def _forget_seed(sampling: Sampling) -> Sampling:
+    """Return what the next token depends on: greedy decoding draws nothing."""
+    return replace(sampling, seed=0) if sampling.temperature == 0 else sampling
 
 
 def _read(known: list[int], request: Request) -> Generation | None:

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from s1ray.generation.decoding.batch_decoder import BatchDecoder, Job
 from s1ray.generation.decoding.slot_cache import SlotCache
-from s1ray.generation.engine import Generation, Request, check_request
+from s1ray.generation.engine import Generation, Listener, Request, check_request
 
 
 def load_model(
@@ -29,7 +29,7 @@ def load_model(
         directory: Configuration and safetensors.
         dtype: ``float32``, ``bfloat16`` or ``float16``.
         device: Such as ``cpu`` or ``cuda:0``.
-        adapter: A PEFT adapter's directory, merged into the weights; None for none.
+        adapter: A PEFT adapter's directory, kept beside the weights; None for none.
     """
     model = AutoModelForCausalLM.from_pretrained(
         directory,
@@ -40,21 +40,26 @@ def load_model(
         attn_implementation="sdpa",
     )
     if adapter is not None:
-        from peft import PeftModel  # noqa: PLC0415 - seconds to import, and rarely needed
-
-        model = PeftModel.from_pretrained(model, adapter, local_files_only=True).merge_and_unload()
+        # Beside the weights, as in training: a base in bfloat16 is not rounded once more.
+        model.load_adapter(str(adapter), adapter_kwargs={"local_files_only": True})
     module: torch.nn.Module = model
     module.to(device).eval()
     loaded: PreTrainedModel = model
     return loaded
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, kw_only=True, eq=False)
 class _Waiter:
     """Who waits for a job, and where."""
 
     future: asyncio.Future[Generation]
     loop: asyncio.AbstractEventLoop
+    listener: Listener | None
+    num_heard: int = 0
+
+    def hear(self, token_ids: tuple[int, ...]) -> None:
+        if self.listener is not None and not self.future.done():
+            self.listener(token_ids)
 
 
 class TransformersEngine:
@@ -115,8 +120,8 @@ class TransformersEngine:
         """Ids at or above this are refused."""
         return self._vocabulary_size
 
-    async def generate(self, request: Request) -> Generation:
-        """Continue one context. Concurrent calls share batches.
+    async def generate(self, request: Request, *, listener: Listener | None = None) -> Generation:
+        """Continue one context. Concurrent calls share batches; a cancelled one stops its own.
 
         Raises:
             ValueError: The request does not fit the context window or holds ids out of vocabulary.
@@ -131,7 +136,7 @@ class TransformersEngine:
         with self._changed:
             if self._is_closed:
                 raise RuntimeError("the engine is closed; build another one.")
-            self._waiters[job] = _Waiter(future=future, loop=loop)
+            self._waiters[job] = _Waiter(future=future, loop=loop, listener=listener)
             self._incoming.append(job)
             self._changed.notify()
         try:
@@ -163,6 +168,8 @@ class TransformersEngine:
                 for job in self._decoder.fail_all():
                     self._fail(job, error)
                 continue
+            for job in (*self._decoder.list_active(), *(job for job, _ in ended)):
+                self._tell(job)
             for job, generation in ended:
                 self._resolve(job, generation)
 
@@ -174,6 +181,16 @@ class TransformersEngine:
             while self._incoming:
                 self._decoder.add(self._incoming.popleft())
             return not self._is_closed
+
+    def _tell(self, job: Job) -> None:
+        """Have a job's listener hear what is new."""
+        waiter = self._waiters.get(job)
+        if waiter is None or waiter.listener is None:
+            return
+        new = tuple(job.generated[waiter.num_heard :])
+        waiter.num_heard += len(new)
+        with contextlib.suppress(RuntimeError):  # as in _deliver
+            waiter.loop.call_soon_threadsafe(waiter.hear, new)
 
     def _resolve(self, job: Job, generation: Generation) -> None:
         self._deliver(job, lambda future: future.set_result(generation))

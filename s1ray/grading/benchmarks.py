@@ -108,6 +108,12 @@ def shuffle_options(
     """Return the options of a multiple-choice item in their order, and the right one's letter.
 
     The permutation depends on the seed and the item's id alone, not on other items or their order.
+
+    Args:
+        right: The right option.
+        wrong: The others.
+        seed: Of the benchmark.
+        item: The item's id.
     """
     order = list(range(len(wrong) + 1))
     random.Random(f"{seed}:{item}").shuffle(order)

@@ -23,7 +23,7 @@ _CLOSERS = (")", "]", r"\}")
 
 
 class Judge(Protocol):
-    """A last opinion on an answer that no layer found equal; none is built in."""
+    """A last opinion on an answer that no layer found equal; ``evaluation.judge`` has one."""
 
     def __call__(self, *, gold: str, answer: str) -> bool:
         """Say whether the two answers mean the same. It sees no other sample."""

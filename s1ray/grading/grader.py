@@ -37,17 +37,36 @@ def grade_answer(
     started = start_grading(text, gold=gold, kind=kind, config=config)
     if isinstance(started, OpenComparison):
         started = finish_grading(started, outcome=compare_expressions(started.pairs))
-    if judge is None or started.verdict is not Verdict.INCORRECT or started.extracted is None:
+    if judge is None or not is_open_to_judge(started, kind=kind):
         return started
-    is_equal = judge(gold=gold, answer=started.extracted)
+    return ask_judge(started, gold=gold, judge=judge)
+
+
+def is_open_to_judge(graded: GradedAnswer, *, kind: AnswerKind) -> bool:
+    """Whether a judge may have a say: an answer that no layer found equal, and no letter."""
+    is_incorrect = graded.verdict is Verdict.INCORRECT
+    return is_incorrect and graded.extracted is not None and kind is not AnswerKind.LETTER
+
+
+def ask_judge(graded: GradedAnswer, *, gold: str, judge: Judge) -> GradedAnswer:
+    """Return what the judge says of an extracted answer; it sees nothing else of the sample."""
+    assert graded.extracted is not None
+    is_equal = judge(gold=gold, answer=graded.extracted)
     verdict = Verdict.CORRECT if is_equal else Verdict.INCORRECT
-    return GradedAnswer(verdict=verdict, extracted=started.extracted, layer="judge")
+    return GradedAnswer(verdict=verdict, extracted=graded.extracted, layer="judge")
 
 
 def start_grading(
     text: str, *, gold: str, kind: AnswerKind, config: GradingConfig
 ) -> GradedAnswer | OpenComparison:
-    """Grade a text as far as that goes without algebra; arguments as in ``grade_answer``."""
+    """Grade a text as far as that goes without algebra; arguments as in ``grade_answer``.
+
+    Args:
+        text: As ``grade_answer`` takes it.
+        gold: Likewise.
+        kind: Likewise.
+        config: Likewise.
+    """
     if config.compat == "s1":
         return grade_like_s1(text, gold=gold, kind=kind)
     if not gold.strip():
@@ -57,17 +76,34 @@ def start_grading(
     )
     if extracted is None:
         return GradedAnswer(verdict=Verdict.NO_ANSWER, extracted=None, layer=None)
+    result = compare_extracted(extracted, gold=gold, kind=kind, config=config)
+    if isinstance(result, Decision):
+        return GradedAnswer(verdict=result.verdict, extracted=extracted, layer=result.layer)
+    return result
+
+
+def compare_extracted(
+    answer: str, *, gold: str, kind: AnswerKind, config: GradingConfig
+) -> Decision | OpenComparison:
+    """Compare an extracted answer with another as far as that goes without algebra.
+
+    Args:
+        answer: As extracted.
+        gold: What it is held against.
+        kind: Of both.
+        config: How they are compared.
+    """
     result = compare(
-        extracted,
+        answer,
         gold=gold,
         kind=kind,
         max_answer_characters=config.max_answer_characters,
         max_answer_nesting=config.max_answer_nesting,
         tolerance=config.tolerance,
     )
-    if isinstance(result, Decision):
-        return GradedAnswer(verdict=result.verdict, extracted=extracted, layer=result.layer)
-    return OpenComparison(extracted=extracted, pairs=result)
+    return (
+        result if isinstance(result, Decision) else OpenComparison(extracted=answer, pairs=result)
+    )
 
 
 def finish_grading(comparison: OpenComparison, *, outcome: Outcome) -> GradedAnswer:

@@ -56,7 +56,7 @@ def read_numeral(text: str) -> Numeral | None:
 
 
 def are_close(gold: Numeral, answer: Numeral, *, tolerance: float) -> bool:
-    """Compare two numbers: exactly, or with a tolerance where one of them may be rounded.
+    """Return whether two numbers are equal, or close where one of them may be rounded.
 
     Args:
         gold: The gold number.

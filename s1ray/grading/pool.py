@@ -18,17 +18,24 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from s1ray.closing import ClosedAtEnd
 from s1ray.config.grading import GradingConfig, PoolConfig
 from s1ray.grading.algebra import Outcome
-from s1ray.grading.grader import OpenComparison, finish_grading, start_grading
+from s1ray.grading.equivalence import Decision, Judge
+from s1ray.grading.grader import (
+    OpenComparison,
+    ask_judge,
+    compare_extracted,
+    finish_grading,
+    is_open_to_judge,
+    start_grading,
+)
 from s1ray.grading.worker import READY
 from s1ray.records import AnswerKind, GradedAnswer, Verdict
 
@@ -43,14 +50,24 @@ class GradingItem:
     text: str
     gold: str
     kind: AnswerKind
+    is_private: bool = False
+    """Whether neither the answer nor the gold answer may leave the machine, not even to a judge."""
 
 
-class GraderPool:
+class GraderPool(ClosedAtEnd):
     """Grades texts; verdicts are those of ``grade_answer``, and TIMEOUT past the deadline."""
 
-    def __init__(self, config: GradingConfig) -> None:
-        """Get ready; processes start with the first comparisons that need them."""
+    def __init__(self, config: GradingConfig, *, judge: Judge | None = None) -> None:
+        """Get ready; processes start with the first comparisons that need them.
+
+        Args:
+            config: The grader's rules and processes.
+            judge: Asked, in threads of its own, where no layer found an answer equal.
+        """
         self._config = config
+        self._judge = judge
+        num_askers = config.judge.endpoint.max_concurrency if config.judge else 1
+        self._askers = ThreadPoolExecutor(num_askers, thread_name_prefix="judge")
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._is_closed = False
         self._threads = [
@@ -68,17 +85,55 @@ class GraderPool:
         """
         if self._is_closed:
             raise ValueError("the grader pool is closed. Submit before close().")
-        future: Future[GradedAnswer] = Future()
         started = start_grading(item.text, gold=item.gold, kind=item.kind, config=self._config)
+        future = self._decide(started)
+        if self._judge is None or item.is_private:
+            return future
+        return self._appeal(future, item, self._judge)
+
+    def is_same(self, first: str, second: str, *, kind: AnswerKind) -> bool:
+        """Whether two extracted answers are equal, as a vote counts them; waits for algebra."""
+        compared = compare_extracted(second, gold=first, kind=kind, config=self._config)
+        if isinstance(compared, Decision):
+            return compared.verdict is Verdict.CORRECT
+        return self._decide(compared).result().verdict is Verdict.CORRECT
+
+    def _decide(self, started: GradedAnswer | OpenComparison) -> "Future[GradedAnswer]":
+        future: Future[GradedAnswer] = Future()
         if isinstance(started, OpenComparison):
             self._jobs.put(_Job(comparison=started, future=future))
         else:
             future.set_result(started)
         return future
 
-    async def grade(self, text: str, *, gold: str, kind: AnswerKind) -> GradedAnswer:
+    def _appeal(
+        self, decided: "Future[GradedAnswer]", item: GradingItem, judge: Judge
+    ) -> "Future[GradedAnswer]":
+        """Return the future verdict with the judge's say, where it has one."""
+        appealed: Future[GradedAnswer] = Future()
+
+        def settle(graded: GradedAnswer) -> None:
+            try:
+                appealed.set_result(ask_judge(graded, gold=item.gold, judge=judge))
+            except (ValueError, RuntimeError, OSError) as error:
+                appealed.set_exception(error)
+
+        def hear(done: "Future[GradedAnswer]") -> None:
+            if not appealed.set_running_or_notify_cancel():
+                return
+            error = done.exception()
+            if error is not None:
+                appealed.set_exception(error)
+            elif is_open_to_judge(done.result(), kind=item.kind):
+                self._askers.submit(settle, done.result())
+            else:
+                appealed.set_result(done.result())
+
+        decided.add_done_callback(hear)
+        return appealed
+
+    async def grade(self, item: GradingItem) -> GradedAnswer:
         """Grade one text without blocking the event loop while algebra runs."""
-        item = GradingItem(text=text, gold=gold, kind=kind)
         return await asyncio.wrap_future(self.submit(item))
 
     def grade_all(
@@ -107,17 +162,7 @@ class GraderPool:
             self._jobs.put(None)
         for thread in self._threads:
             thread.join()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+        self._askers.shutdown()
 
     def _feed(self) -> None:
         """Hand jobs to one process, started for the first of them, until there are no more."""

@@ -8,7 +8,7 @@ import gzip
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from s1ray.config.grade import GradeFields
 from s1ray.config.grading import AnswerForm, GradingConfig
 from s1ray.grading.benchmarks import read_rows
+from s1ray.grading.equivalence import Judge
 from s1ray.grading.extraction import extract_answer
 from s1ray.grading.pool import GraderPool, GradingItem
 from s1ray.records import AnswerKind, GradedAnswer, Verdict
@@ -55,6 +56,16 @@ class RegradeReport:
         return 1 - len(self.disagreements) / self.num_compared
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _StoredAnswer:
+    """What a row says: an answer to grade, and how others graded it."""
+
+    id: str
+    item: GradingItem
+    was_correct: bool | None
+    """None where the row has no verdict."""
+
+
 def regrade(
     input_path: Path,
     *,
@@ -63,6 +74,7 @@ def regrade(
     answer_kind: AnswerKind,
     max_pending: int,
     config: GradingConfig,
+    judge: Judge | None = None,
 ) -> RegradeReport:
     """Grade every row of a JSONL file and write it back.
 
@@ -73,6 +85,7 @@ def regrade(
         answer_kind: Of rows that do not say.
         max_pending: Rows under way at a time.
         config: The grader's rules and processes.
+        judge: Asked where no layer found an answer equal.
 
     Raises:
         ValueError: The files are one, a row lacks a field, or a stored verdict cannot be read.
@@ -85,34 +98,38 @@ def regrade(
         for index, row in enumerate(rows)
     ]
     stored = [
-        None if fields.verdict is None else _read_stored(row, fields.verdict, index=index)
-        for index, row in enumerate(rows)
+        _StoredAnswer(
+            id=str(index if fields.id is None else _find(row, fields.id)),
+            item=replace(item, gold=_read_gold(item, forms=config.forms)),
+            was_correct=_read_stored(row, fields.verdict, index=index),
+        )
+        for index, (row, item) in enumerate(zip(rows, items, strict=True))
     ]
     output_path.parent.mkdir(parents=True, exist_ok=True)
-    golds = [_read_gold(item, forms=config.forms) for item in items]
-    graded_items = (
-        GradingItem(text=item.text, gold=gold, kind=item.kind)
-        for item, gold in zip(items, golds, strict=True)
-    )
-    with GraderPool(config) as pool:
-        graded = list(pool.grade_all(graded_items, max_pending=max_pending))
+    with GraderPool(config, judge=judge) as pool:
+        graded = list(pool.grade_all((answer.item for answer in stored), max_pending=max_pending))
     _write(output_path, rows=rows, graded=graded)
+    return _compare(stored, graded)
+
+
+def _compare(stored: Sequence[_StoredAnswer], graded: Sequence[GradedAnswer]) -> RegradeReport:
     disagreements = tuple(
         Disagreement(
             row=index,
-            id=str(index if fields.id is None else _find(rows[index], fields.id)),
-            stored_correct=was_correct,
-            graded=graded[index],
-            gold=golds[index],
+            id=answer.id,
+            stored_correct=answer.was_correct,
+            graded=ours,
+            gold=answer.item.gold,
         )
-        for index, was_correct in enumerate(stored)
-        if was_correct is not None and was_correct is not (graded[index].verdict is Verdict.CORRECT)
+        for index, (answer, ours) in enumerate(zip(stored, graded, strict=True))
+        if answer.was_correct is not None
+        and answer.was_correct is not (ours.verdict is Verdict.CORRECT)
     )
     return RegradeReport(
-        num_rows=len(rows),
+        num_rows=len(stored),
         verdicts=Counter(answer.verdict.value for answer in graded),
         layers=Counter(answer.layer or "none" for answer in graded),
-        num_compared=sum(was_correct is not None for was_correct in stored),
+        num_compared=sum(answer.was_correct is not None for answer in stored),
         disagreements=disagreements,
     )
 
@@ -188,8 +205,8 @@ def _spell(value: Any) -> str:  # noqa: ANN401 - JSON
     return "" if value is None else str(value)
 
 
-def _read_stored(row: Row, name: str, *, index: int) -> bool | None:
-    value = _find(row, name)
+def _read_stored(row: Row, name: str | None, *, index: int) -> bool | None:
+    value = None if name is None else _find(row, name)
     if value is None or value is _ABSENT or value == Verdict.UNSCORED:
         return None
     if isinstance(value, bool | int | float):

@@ -5,11 +5,13 @@ Equal content gives equal digests wherever it lies and however its weights are s
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from s1ray.model_source.model_directory import (
+    ADAPTER_CONFIG_FILE,
+    ADAPTER_WEIGHTS_FILE,
     TOKENIZER_CONFIG_FILE,
     list_weight_files,
     read_chat_template,
@@ -24,6 +26,7 @@ TOKENIZER_NOISE = frozenset(
         "name_or_path",
     }
 )
+ADAPTER_NOISE = frozenset({"base_model_name_or_path", "revision", "peft_version"})
 """Keys that record how a file was written, or that another digest covers."""
 
 PROBE_BYTES = 4096
@@ -56,6 +59,26 @@ def fingerprint_model(directory: Path) -> ModelFingerprint:
         tokenizer=_digest_tokenizer(directory),
         chat_template=_digest_bytes((read_chat_template(directory) or "").encode()),
     )
+
+
+def fingerprint_adapter(base: ModelFingerprint, directory: Path) -> ModelFingerprint:
+    """Return the digests of a model with a PEFT adapter beside its weights.
+
+    The weights digest covers the base's and all of the adapter; where its base lies does not enter.
+
+    Raises:
+        ValueError: The directory holds no adapter.
+    """
+    weights = directory / ADAPTER_WEIGHTS_FILE
+    if not weights.is_file():
+        raise ValueError(
+            f"{directory} has no {ADAPTER_WEIGHTS_FILE}, so its adapter cannot be read. Point "
+            "target at the export directory of a training run."
+        )
+    settings = _read_json(directory / ADAPTER_CONFIG_FILE)
+    kept = {key: value for key, value in settings.items() if key not in ADAPTER_NOISE}
+    whole = {"base": base.weights, "settings": kept, "tensors": _probe_tensors(weights)}
+    return replace(base, weights=_digest_json(whole, without=frozenset()))
 
 
 def _digest_weights(directory: Path) -> str:

@@ -14,6 +14,8 @@ from s1ray.chat_format import Tokenizer
 WEIGHTS_FILE = "model.safetensors"
 WEIGHTS_INDEX_FILE = "model.safetensors.index.json"
 CHAT_TEMPLATE_FILE = "chat_template.jinja"
+ADAPTER_CONFIG_FILE = "adapter_config.json"
+ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors"
 TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
 
 
@@ -41,10 +43,11 @@ def check_model_directory(directory: Path) -> None:
     if not directory.is_dir():
         raise ValueError(f"{directory} is not a directory. Set model.source to one that exists.")
     if not (directory / "config.json").is_file():
-        if (directory / "adapter_config.json").is_file():
+        if (directory / ADAPTER_CONFIG_FILE).is_file():
             raise ValueError(
-                f"{directory} holds an adapter without its base model. Merge the adapter into the "
-                "base model on export, and set model.source to the merged directory."
+                f"{directory} holds an adapter without its base model. To evaluate it, set target "
+                "to it and leave model.source at its base; to train further on it, merge it on "
+                "export (checkpoint.export.merge_adapter=true)."
             )
         raise ValueError(
             f"{directory} has no config.json, so it is no Hugging Face model directory. Set "

@@ -6,25 +6,34 @@ anything is started, a later failure with 1. This module knows no stage.
 
 import logging
 import os
-import signal
 import sys
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NoReturn, TypeVar
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from s1ray.config.base import Section
-from s1ray.orchestration.runs import RefusedError
-from s1ray.orchestration.terminal import print_result, say
+from s1ray.orchestration.cluster.secrets_at_hand import RedactingFormatter
+from s1ray.orchestration.command_line import EXIT_BAD_INPUT, end_cleanly
+from s1ray.orchestration.run_directory.attempts import read_attempts
+from s1ray.orchestration.run_directory.keeping import summarise_runs
+from s1ray.orchestration.run_directory.runs import RefusedError, read_manifest
+from s1ray.orchestration.steps import Listable, show_steps
+from s1ray.orchestration.terminal import complain, list_begun, print_result, show_table
 
 CONF = Path(__file__).parents[2] / "conf"
-EXIT_BAD_INPUT = 2
+DRY = "--dry"
+"""Lists a job's steps and starts none."""
 EXIT_FAILED = 1
 
 ConfigT = TypeVar("ConfigT", bound=Section)
@@ -37,43 +46,124 @@ def launch(
     primary: str,
     schema: type[ConfigT],
     prepare: Callable[[ConfigT], PlanT],
-    run: Callable[[PlanT], Path],
+    run: Callable[[PlanT], Path | str],
 ) -> None:
-    """Run a job from ``sys.argv`` and print its result directory last; never returns on failure.
+    """Run a job from ``sys.argv`` and print its result last; never returns on failure.
 
     Args:
         doc: The job's docstring: what ``--help`` prints above the configuration.
         primary: The primary configuration in ``conf/``.
         schema: What it must satisfy.
         prepare: Checks all that can be checked before anything starts; raises ValueError.
-        run: Does it.
+        run: Does it, and returns the result directory (or the line that says the result).
+    """
+
+    def prepare_alone(config: ConfigT, _: Sequence[str]) -> PlanT:
+        return prepare(config)
+
+    launch_with_overrides(doc=doc, primary=primary, schema=schema, prepare=prepare_alone, run=run)
+
+
+@end_cleanly
+def launch_with_overrides(
+    *,
+    doc: str,
+    primary: str,
+    schema: type[ConfigT],
+    prepare: Callable[[ConfigT, Sequence[str]], PlanT],
+    run: Callable[[PlanT], Path | str],
+) -> None:
+    """Launch a job that composes further configurations on top of the command line's overrides.
+
+    Args:
+        doc: As ``launch`` takes it.
+        primary: As ``launch`` takes it.
+        schema: As ``launch`` takes it.
+        prepare: Is given the overrides besides.
+        run: As ``launch`` takes it.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing and exiting
     OmegaConf.register_new_resolver("job_doc", doc.strip, replace=True)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("s1ray").setLevel(logging.INFO)
+    OmegaConf.register_new_resolver("job_groups", partial(list_groups, primary), replace=True)
+    _log_without_secrets()
     if not CONF.is_dir():
         _refuse(f"no configuration at {CONF}. Run jobs from a checkout of s1ray.")
-    for composed in _compose(primary):
+    is_dry = _read_dry()
+    for composed, overrides in _compose(primary):
         try:
-            plan = prepare(parse_config(composed, schema))
+            plan = prepare(parse_config(composed, schema), overrides)
         except ValueError as error:
             _refuse(str(error))
-        _run_or_exit(run, plan)
+        if is_dry:
+            _list_or_refuse(plan)
+        else:
+            _run_or_exit(run, plan)
 
 
-def _compose(primary: str) -> list[DictConfig]:
+def _log_without_secrets() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+
+
+def _read_dry() -> bool:
+    """Take ``--dry`` off the command line; Hydra has no flags of a job's own."""
+    is_dry = DRY in sys.argv
+    sys.argv = [word for word in sys.argv if word != DRY]
+    return is_dry
+
+
+def _list_or_refuse(plan: object) -> None:
+    if not isinstance(plan, Listable):
+        _refuse(
+            f"{DRY} lists the steps of curate, distill, train, evaluate, reproduce and sweep alone."
+        )
+    show_steps(plan.list_steps())
+
+
+def _compose(primary: str) -> list[tuple[DictConfig, tuple[str, ...]]]:
     """Return what the command line asks for: one configuration, or several with ``--multirun``.
+
+    Each stands with the overrides that it was composed from.
 
     They are run after Hydra is done, so that a job's errors are its own.
     """
-    composed: list[DictConfig] = []
+    composed: list[tuple[DictConfig, tuple[str, ...]]] = []
+
+    def keep(config: DictConfig) -> None:
+        composed.append((config, tuple(HydraConfig.get().overrides.task)))
+
     main = hydra.main(version_base="1.3", config_path=str(CONF), config_name=primary)
-    try:
-        main(composed.append)()
-    except (HydraException, OmegaConfBaseException) as error:
-        _refuse(explain_override(error))
+    with TemporaryDirectory() as scratch:
+        OmegaConf.register_new_resolver("scratch", lambda: scratch, replace=True)
+        try:
+            main(keep)()
+        except (HydraException, OmegaConfBaseException) as error:
+            _refuse(explain_override(error))
     return composed
+
+
+def list_groups(primary: str) -> str:
+    """Return a primary configuration's groups, a line each: what is chosen | what else is legal.
+
+    Args:
+        primary: Its name in ``conf/``.
+    """
+    lines = []
+    content = OmegaConf.to_container(OmegaConf.load(CONF / f"{primary}.yaml"))
+    assert isinstance(content, dict)
+    for entry in content["defaults"]:
+        if not isinstance(entry, dict):
+            continue
+        ((name, choice),) = entry.items()
+        group = str(name).split("@")[0]
+        chosen = choice if isinstance(choice, list) else [choice]
+        if "override" in str(name) or group == "command_line" or not (CONF / group).is_dir():
+            continue
+        others = sorted({path.stem for path in (CONF / group).glob("*.yaml")} - set(chosen))
+        key = str(name).removesuffix("@_here_")
+        lines.append(f"  {key:<24} {' '.join(map(str, chosen))}  |  {' '.join(others) or '-'}")
+    return "\n".join(lines)
 
 
 def parse_config(composed: DictConfig, schema: type[ConfigT]) -> ConfigT:
@@ -90,16 +180,30 @@ def parse_config(composed: DictConfig, schema: type[ConfigT]) -> ConfigT:
             f"{error.full_key} is missing. Give {error.full_key}=... on the command line; `--help` "
             "says what it means."
         ) from None
+    return validate(content, schema, prefix="")
+
+
+def validate(content: object, schema: type[ConfigT], *, prefix: str) -> ConfigT:
+    """Return content as the schema has it.
+
+    Args:
+        content: A mapping of plain values.
+        schema: What it must satisfy.
+        prefix: Where the content stands in the whole configuration, before its dotted paths.
+
+    Raises:
+        ValueError: It does not satisfy the schema; as ``parse_config`` says it.
+    """
     try:
         return schema.model_validate(content)
     except ValidationError as error:
-        raise ValueError(_explain_validation(error)) from None
+        raise ValueError(_explain_validation(error, prefix=prefix)) from None
 
 
-def _explain_validation(error: ValidationError) -> str:
+def _explain_validation(error: ValidationError, *, prefix: str) -> str:
     lines = []
     for problem in error.errors(include_url=False):
-        path = ".".join(str(part) for part in problem["loc"])
+        path = prefix + ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
             lines.append(
                 f"{path}={problem['input']!r}: there is no such key. Remove it or correct "
@@ -121,21 +225,33 @@ def explain_override(error: Exception) -> str:
     )
 
 
-def _run_or_exit(run: Callable[[PlanT], Path], plan: PlanT) -> None:
+def _run_or_exit(run: Callable[[PlanT], Path | str], plan: PlanT) -> None:
+    began = time.time()
     try:
         result = run(plan)
-    except KeyboardInterrupt:
-        say("interrupted; what was done is kept, and the same command goes on from there")
-        sys.exit(128 + signal.SIGINT)
     except RefusedError as error:
-        _refuse(str(error))
+        _refuse(str(error), has_begun=_has_finished_one(since=began))
     except Exception as error:
-        traceback.print_exc()
-        say(f"failed: {error}")
+        complain(traceback.format_exc().rstrip())
+        complain(f"failed: {error}")
         sys.exit(EXIT_FAILED)
+    if list_begun():
+        show_table("runs", summarise_runs(list_begun()))
     print_result(str(result))
 
 
-def _refuse(message: str) -> NoReturn:
-    say(f"bad input, nothing was started:\n{message}")
+def _has_finished_one(*, since: float) -> bool:
+    """Whether a run was worked on since then, in Unix seconds, and is finished."""
+    return any(
+        read_manifest(path) is not None and read_attempts(path)[-1].began >= since
+        for path in list_begun()
+        if read_attempts(path)
+    )
+
+
+def _refuse(message: str, *, has_begun: bool = False) -> NoReturn:
+    state = (
+        "refused; what was done before is kept" if has_begun else "bad input, nothing was started"
+    )
+    complain(f"{state}:\n{message}")
     sys.exit(EXIT_BAD_INPUT)

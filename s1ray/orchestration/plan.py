@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -11,11 +11,11 @@ from huggingface_hub import hf_hub_download
 from s1ray.config.recipe import Recipe
 from s1ray.curation.traces import read_traces
 from s1ray.model_source.resolve import HUB_ID
+from s1ray.orchestration.fine_tune.train import describe_job, prepare_train
 from s1ray.orchestration.models import prepare_model
-from s1ray.orchestration.runs import write_json
+from s1ray.orchestration.run_directory.runs import make_directory, refuse_unwritable, write_json
 from s1ray.orchestration.stage import name_stage
 from s1ray.orchestration.terminal import say, show_table
-from s1ray.orchestration.train import describe_job, prepare_train
 from s1ray.planning.cluster import read_cluster
 from s1ray.planning.model import read_shape
 from s1ray.planning.plan import Plan, Row, list_rows, make_plan
@@ -65,7 +65,9 @@ def read_lengths(recipe: Recipe) -> Sequence[int]:
         if training.traces_path.exists():
             say(f"lengths: read from {training.traces_path}")
             traces = read_traces(training.traces_path)
-            examples = tokenize_for(describe_job(training, resume_from=None), traces).examples
+            # A plan leaves nothing behind.
+            job = replace(describe_job(training), token_cache=None)
+            examples = tokenize_for(job, traces).examples
             return [len(example.input_ids) for example in examples]
     say(f"lengths: like {recipe.planning.unread_lengths}'s, as published; no traces are here yet")
     return draw_lengths(recipe.planning.report_lengths[recipe.planning.unread_lengths])
@@ -99,7 +101,7 @@ def read_model_config(recipe: Recipe) -> Mapping[str, object]:
 
 
 def run_plan(prepared: PreparedPlan) -> Path:
-    """Print the plan and keep it as ``plan.json``; a plan that does not fit is still a result."""
+    """Print the plan, keep it as ``plan.json`` and return its directory, whether or not it fits."""
     rows = list_rows(prepared.plan)
     for section, group in groupby(rows, key=lambda row: row.section):
         show_table(section, [_describe(row) for row in group])
@@ -112,12 +114,13 @@ def run_plan(prepared: PreparedPlan) -> Path:
         "planning": recipe.planning.model_dump(mode="json"),
     }
     run = name_stage(recipe, stage="plan", slug=recipe.name, identity=identity)
-    run.path.mkdir(parents=True, exist_ok=True)
+    make_directory(run)
     content = [
         {"section": row.section, "name": row.name, "value": row.value, "note": row.note}
         for row in rows
     ]
-    write_json(run.path / PLAN, {"fits": prepared.plan.fits, "rows": content})
+    with refuse_unwritable(run):
+        write_json(run.path / PLAN, {"fits": prepared.plan.fits, "rows": content})
     return run.path
 
 

@@ -6,12 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from s1ray.config.recipe import Recipe
-from s1ray.config.report import ReportJobConfig
-from s1ray.evaluation.comparators import list_comparators
-from s1ray.orchestration.evaluate import RESULTS, gather_results, plan_trained, show_results
-from s1ray.orchestration.evaluation import EvaluationPlan, plan_evaluation, run_evaluation
-from s1ray.orchestration.questions import read_questions
-from s1ray.orchestration.runs import (
+from s1ray.orchestration.answering.evaluate import (
+    RESULTS,
+    gather_results,
+    list_trained,
+    plan_trained,
+    show_results,
+)
+from s1ray.orchestration.answering.evaluation import EvaluationPlan, plan_evaluation, run_evaluation
+from s1ray.orchestration.answering.questions import read_questions
+from s1ray.orchestration.cluster.session import ray_session
+from s1ray.orchestration.fine_tune.accounts import sum_costs
+from s1ray.orchestration.fine_tune.train import TrainPlan, prepare_train, run_train
+from s1ray.orchestration.report import REPORT, write_page
+from s1ray.orchestration.run_directory.keeping import describe_kept
+from s1ray.orchestration.run_directory.runs import (
     Run,
     begin_run,
     dump_config,
@@ -21,13 +30,9 @@ from s1ray.orchestration.runs import (
     update_description,
     write_json,
 )
-from s1ray.orchestration.session import ray_session
 from s1ray.orchestration.stage import name_stage
-from s1ray.orchestration.terminal import say
-from s1ray.orchestration.train import TrainPlan, prepare_train, run_train
-from s1ray.reporting.html import build_report
-
-REPORT = "report.html"
+from s1ray.orchestration.steps import Step, describe_step
+from s1ray.orchestration.terminal import say, show_header
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +43,15 @@ class ReproducePlan:
     run: Run
     base: EvaluationPlan
     training: TrainPlan
+
+    def list_steps(self) -> list[Step]:
+        """Return every stage, and the report last."""
+        return [
+            *self.training.list_steps(),
+            *self.base.list_steps(),
+            *list_trained(self.recipe, self.training),
+            describe_step(self.run, cost="results and report"),
+        ]
 
 
 def prepare_reproduce(recipe: Recipe) -> ReproducePlan:
@@ -64,18 +78,20 @@ def prepare_reproduce(recipe: Recipe) -> ReproducePlan:
 
 
 def run_reproduce(plan: ReproducePlan) -> Path:
-    """Do what is missing of the recipe, write its results and its report."""
+    """Do what is missing of the recipe, write results and report; return the run's directory."""
     recipe, run = plan.recipe, plan.run
-    say(f"reproduce: {run.path}")
+    show_header(run.stage, run.path, kept=describe_kept(run.path))
     begin_run(run, config_yaml=dump_config(recipe))
     began = time.monotonic()
     with ray_session(recipe.ray):
         train_path = run_train(plan.training)
         run_evaluation(plan.base)
-        trained = plan_trained(recipe, train_path)
+        trained = plan_trained(recipe, train_path, base=plan.training.model)
         run_evaluation(trained)
     evaluations = [plan.base, trained]
-    write_json(run.path / RESULTS, gather_results(evaluations))
+    results = gather_results(evaluations)
+    results["cost"] = {**results["cost"], "training": sum_costs([train_path])}
+    write_json(run.path / RESULTS, results)
     curation = plan.training.curation
     stages = {
         **({"curate": curation.run.path} if curation else {}),
@@ -84,9 +100,10 @@ def run_reproduce(plan: ReproducePlan) -> Path:
         "trained": trained.run.path,
     }
     describe_stages(run, stages)
-    page = build_report(
+    page = write_page(
         [run.path],
-        comparators=list_comparators(recipe.comparators, benchmarks=list(recipe.benchmark)),
+        labels=None,
+        comparators=recipe.comparators,
         output=run.path / REPORT,
         config=recipe.report,
     )
@@ -105,31 +122,4 @@ def describe_stages(run: Run, stages: dict[str, Path]) -> None:
         run,
         steps={name: os.path.relpath(path, run.path) for name, path in stages.items()},
         seconds={name: summary["seconds"] for name, summary in summaries.items()},
-    )
-
-
-def prepare_report(config: ReportJobConfig) -> ReportJobConfig:
-    """Check that the runs are there.
-
-    Raises:
-        ValueError: One is no run directory.
-    """
-    for path in config.runs:
-        if not (Path(path) / "run.json").is_file():
-            raise ValueError(
-                f"runs names {path}, which is no run directory (it has no run.json). Jobs print "
-                "their directory last; runs/latest is the last pipeline run."
-            )
-    return config
-
-
-def run_report(config: ReportJobConfig) -> Path:
-    """Build the page of finished runs."""
-    paths = [Path(path).resolve() for path in config.runs]
-    names = {name for system in config.comparators.systems for name in system.accuracy_percent}
-    return build_report(
-        paths,
-        comparators=list_comparators(config.comparators, benchmarks=names),
-        output=Path(config.output) if config.output else paths[0] / REPORT,
-        config=config.report,
     )

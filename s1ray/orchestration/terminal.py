@@ -1,22 +1,32 @@
-"""What people see while a job runs: one header, one bar per long stage, a closing table.
+"""What people see while a job runs: a header per run, one bar per long stage, a closing table.
 
-On a terminal progress is a bar; elsewhere it is a line now and then. This module decides nothing.
+On a terminal progress is a bar; elsewhere it is a line now and then. All of it goes to standard
+error; the result alone, last, to standard output. This module decides nothing.
 """
 
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
+
+from s1ray.orchestration.cluster.secrets_at_hand import redact_at_hand
 
 console = Console(stderr=True, highlight=False)
+_alarm = Console(stderr=True, highlight=False)
+"""Speaks also where a job was told to be quiet."""
+_begun: dict[Path, None] = {}
+"""The run directories of this process, in the order of their headers."""
 LOG_SECONDS = 15.0
-"""Between two progress lines where there is no terminal."""
+"""Between two progress lines where there is no terminal; no setting, since -q is, and every
+number stands in events.jsonl."""
 
 
 class Bar(Protocol):
@@ -66,9 +76,47 @@ def show_progress(title: str, *, total: int) -> Iterator[Bar]:
         yield _TerminalBar(progress, title, total)
 
 
+@contextmanager
+def speak_for_job(*, is_quiet: bool) -> Iterator[None]:
+    """Begin a job's output; while the block runs print everything, or only errors and results."""
+    _begun.clear()
+    console.quiet = is_quiet
+    try:
+        yield
+    finally:
+        console.quiet = False
+
+
+def show_header(stage: str, path: Path, *, kept: str) -> None:
+    """Say which run a stage is, and what it goes on from.
+
+    Args:
+        stage: Such as train.
+        path: The run's directory.
+        kept: What the directory holds already; empty for a new run.
+    """
+    _begun[path] = None
+    state = f" ({kept} already)" if kept == "finished" else f" (goes on from {kept})"
+    line = Text.assemble((f"{stage}:", "bold"), f" {path}", state if kept else "")
+    console.print(line, soft_wrap=True)
+
+
+def list_begun() -> tuple[Path, ...]:
+    """Return the run directories that this process began or found finished, in order.
+
+    A suite's are gone when it has measured them.
+    """
+    return tuple(path for path in _begun if path.is_dir())
+
+
 def say(text: str) -> None:
-    """Print one line of what was decided or reached."""
-    console.print(text, soft_wrap=True, markup=False)
+    """Print one line of what was decided or reached, without any secret."""
+    console.print(redact_at_hand(text), soft_wrap=True, markup=False)
+
+
+def complain(text: str) -> None:
+    """Print what went wrong, without any secret; also where a job was told to be quiet."""
+    _alarm.print(redact_at_hand(text), soft_wrap=True, markup=False)
 
 
 def show_table(title: str, rows: list[dict[str, str]]) -> None:

@@ -51,7 +51,14 @@ def list_smaller(
 def list_faster(
     model: ModelShape, cluster: Cluster, recipe: Recipe, *, config: AdviceConfig
 ) -> Iterator[Change]:
-    """Yield changes that can save time."""
+    """Yield changes that can save time.
+
+    Args:
+        model: Its shape.
+        cluster: The hardware.
+        recipe: What is changed.
+        config: What may be tried.
+    """
     change = partial(_change, cluster, recipe)
     if not recipe.is_compiled:
         yield change({"sharding.compile": "true"}, is_compiled=True)

@@ -153,6 +153,12 @@ def time_replicas(
     """Return the time of summing gradients over replicas, each sharded over ``group_size`` ranks.
 
     Every rank all-reduces its shard with its counterparts; the shards of a node share its NICs.
+
+    Args:
+        num_bytes: Of all gradients.
+        num_replicas: Copies of the model.
+        group_size: Ranks that share one copy.
+        cluster: The hardware.
     """
     shard = num_bytes / group_size
     moved = 2 * shard * (num_replicas - 1) / num_replicas

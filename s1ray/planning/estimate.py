@@ -79,6 +79,12 @@ def estimate(
 ) -> Estimate:
     """Return what a recipe needs on a cluster.
 
+    Args:
+        model: Its shape.
+        cluster: The hardware.
+        recipe: The fine-tune.
+        assumptions: What sizes and rates alone do not say.
+
     Raises:
         ValueError: The recipe's degrees do not fit the model or the cluster.
     """

@@ -8,11 +8,11 @@ import re
 from typing import Any
 
 from s1ray.config.planning import KuberayConfig
+from s1ray.config.secrecy import is_secret_name
 from s1ray.planning.cluster import Cluster
 
 DASHBOARD_PORT = 8265
 GCS_PORT = 6379
-SECRET_NAME = re.compile(r"(?i)(key|token|secret|password)")
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,45}[a-z0-9])?")
 """KubeRay appends to names, and Kubernetes allows 63 characters."""
 
@@ -107,7 +107,7 @@ def make_local_launcher(
 
 
 def _specify_cluster(cluster: Cluster, config: KuberayConfig) -> dict[str, Any]:
-    exposed = sorted(name for name in config.environment if SECRET_NAME.search(name))
+    exposed = sorted(name for name in config.environment if is_secret_name(name))
     if exposed:
         raise ValueError(
             f"kuberay.environment holds {exposed}, which look like secrets; anyone who reads the "

@@ -43,6 +43,8 @@ class Recipe:
     """Tokens of each sample, before the block cuts it."""
     max_seq_len: int
     num_epochs: int
+    max_steps: int | None
+    """Where the run ends inside its last epoch; None for whole epochs."""
     global_batch_size: int
     seed: int
     num_workers: int
@@ -103,19 +105,17 @@ def read_recipe(
     Raises:
         ValueError: No sample is left.
     """
-    kept = [
-        n for n in lengths if training.overflow is Overflow.TRUNCATE or n <= training.max_seq_len
-    ]
-    if not kept:
-        raise ValueError(
-            f"none of {len(lengths)} samples is left at training.max_seq_len="
-            f"{training.max_seq_len} with training.overflow={training.overflow}. Raise the former "
-            "or set the latter to truncate."
-        )
+    kept = _keep_lengths(lengths, training=training)
+    steps_per_epoch = math.ceil(len(kept) / training.global_batch_size)
+    max_steps = training.max_steps
+    if training.max_tokens is not None:
+        tokens = sum(min(length, training.max_seq_len) for length in kept)
+        max_steps = math.ceil(training.max_tokens / tokens * steps_per_epoch)
     return Recipe(
-        lengths=tuple(kept),
+        lengths=kept,
         max_seq_len=training.max_seq_len,
-        num_epochs=training.num_epochs,
+        num_epochs=-(-max_steps // steps_per_epoch) if max_steps else training.num_epochs or 0,
+        max_steps=max_steps,
         global_batch_size=training.global_batch_size,
         seed=training.seed,
         num_workers=sharding.num_workers,
@@ -136,6 +136,19 @@ def read_recipe(
         is_optimizer_fused=True,
         overlap=assumptions.overlap,
     )
+
+
+def _keep_lengths(lengths: Sequence[int], *, training: TrainingConfig) -> tuple[int, ...]:
+    """Return the lengths of the samples that the block lets through, uncut."""
+    is_cut = training.overflow is Overflow.TRUNCATE
+    kept = tuple(length for length in lengths if is_cut or length <= training.max_seq_len)
+    if not kept:
+        raise ValueError(
+            f"none of {len(lengths)} samples is left at training.max_seq_len="
+            f"{training.max_seq_len} with training.overflow={training.overflow}. Raise the former "
+            "or set the latter to truncate."
+        )
+    return kept
 
 
 def read_adapters(training: TrainingConfig) -> Adapters | None:
@@ -178,7 +191,7 @@ def lay_out_steps(recipe: Recipe) -> tuple[Passes, ...]:
             rows += [()] * (-len(rows) % recipe.num_groups)
             groups = recipe.num_groups
             steps.append(tuple(tuple(rows[i : i + groups]) for i in range(0, len(rows), groups)))
-    return tuple(steps)
+    return tuple(steps[: recipe.max_steps])
 
 
 def _fill_rows(batch: list[int], *, recipe: Recipe) -> list[tuple[int, ...]]:

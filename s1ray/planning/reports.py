@@ -102,6 +102,7 @@ def make_reported_recipe(report: ReportConfig, *, config: PlanningConfig) -> Rec
         lengths=lengths,
         max_seq_len=report.max_seq_len,
         num_epochs=script.num_epochs,
+        max_steps=None,
         # Micro-batch 1 without accumulation: s1's batch is as large as the cluster.
         global_batch_size=min(script.global_batch_size, report.num_workers),
         seed=script.seed,

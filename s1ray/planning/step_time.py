@@ -119,6 +119,8 @@ def time_step(
     recompute = workload.recompute_flops / (num_steps * degree * rate)
     slowest = workload.slowest_flops / (num_steps * degree * rate)
     dispatch = workload.mean_passes * model.num_layers * cluster.dispatch_seconds
+    if cluster.is_cpu:  # one after the other; a GPU computes while the next kernels are sent
+        slowest += dispatch
     slowest = max(slowest, dispatch - recompute)
     transfers = _list_transfers(model, recipe, num_passes=workload.mean_passes, cluster=cluster)
     communication = sum(transfer.seconds for transfer in transfers)

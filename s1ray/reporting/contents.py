@@ -4,18 +4,24 @@ It joins runs that belong together and tells the models of several experiments a
 drawing and no page.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from s1ray.config.report import ReportConfig
-from s1ray.reporting.datacard import DataCard, read_data_card, read_funnel
+from s1ray.reporting.datacard import DataCard, read_data_card, read_funnel, read_sources
 from s1ray.reporting.formats import format_count, format_seconds, format_time
 from s1ray.reporting.headlines import Headline, build_headlines
 from s1ray.reporting.read import find_strings, read_experiment, read_results, read_training
-from s1ray.reporting.records import Experiment, Results, Run, TrainingStep
+from s1ray.reporting.records import Evaluation, Experiment, Results, Run, TrainingStep
 from s1ray.reporting.samples import Injections, SampleFile, Samples, read_samples
+from s1ray.reporting.series import (
+    Names,
+    join_results,
+    label_experiments,
+    name_models,
+    rename_results,
+)
 from s1ray.reporting.tables import Table
 
 
@@ -27,10 +33,14 @@ class Contents:
     headlines: tuple[Headline, ...]
     results: Results
     """Of all experiments."""
+    evaluations: tuple[Evaluation, ...]
+    """Each model's once."""
     curves: tuple[tuple[TrainingStep, ...], ...]
     """One for each training run that recorded a loss."""
     samples: Samples
     cards: tuple[DataCard, ...]
+    sources: tuple[Table, ...]
+    """Of the training data, with their licences; one for each curation."""
     funnels: tuple[Table, ...]
 
     @property
@@ -46,91 +56,92 @@ class Contents:
         return tuple({run.path.resolve(): run for run in every}.values())
 
 
-def read_contents(run_dirs: Sequence[Path], *, config: ReportConfig) -> Contents:
+def read_contents(
+    run_dirs: Sequence[Path], *, labels: Sequence[str] | None, config: ReportConfig
+) -> Contents:
     """Return what the directories hold; what they lack stays empty.
 
+    Args:
+        run_dirs: In the page's order; one named twice counts once.
+        labels: What tells them apart, one each; None to find it.
+        config: How much the page holds.
+
     Raises:
-        ValueError: A directory is no run directory, or one of its files is malformed.
+        ValueError: A directory is no run directory, one of its files is malformed, or labels do
+            not fit the directories.
     """
     experiments = tuple(read_experiment(path) for path in dict.fromkeys(run_dirs))
-    heads = [experiment.head for experiment in experiments]
     results = [read_results(experiment) for experiment in experiments]
-    # One experiment's models keep their plain names; of several, each carries its run's.
-    suffixes = [f" ({head.name})" if len(heads) > 1 else "" for head in heads]
+    told_apart = label_experiments(experiments, given=labels)
+    names = name_models(results, labels=told_apart)
     runs = [run for experiment in experiments for run in experiment.runs]
-    curated = [run.path for run in runs if run.stage == "curate"]
+    evaluations = list_evaluations(experiments, names)
+    suffixes = told_apart if len(experiments) > 1 else ("",)
+    trained = {run.path.resolve(): run for run in runs if run.stage == "train"}
+    curated = tuple(dict.fromkeys(run.path.resolve() for run in runs if run.stage == "curate"))
+    return Contents(
+        experiments=experiments,
+        headlines=tuple(
+            headline
+            for label, result in zip(told_apart, results, strict=True)
+            for headline in build_headlines(result.points, experiment=label)
+        ),
+        results=join_results(list(map(rename_results, results, names, suffixes))),
+        evaluations=evaluations,
+        curves=tuple(filter(None, map(read_training, trained.values()))),
+        samples=read_all_samples(evaluations, runs=runs, config=config),
+        cards=read_data_cards(curated, config=config),
+        sources=tuple(filter(None, (read_sources(path / "card.json") for path in curated))),
+        funnels=tuple(filter(None, (read_funnel(path / "funnel.json") for path in curated))),
+    )
+
+
+def read_data_cards(curated: Iterable[Path], *, config: ReportConfig) -> tuple[DataCard, ...]:
+    """Return the data cards of some curate runs."""
     cards = (
         read_data_card(
             path / "selected.jsonl", num_bins=config.length_bins, max_groups=config.max_groups
         )
         for path in curated
     )
-    curves = (read_training(run) for run in runs if run.stage == "train")
-    return Contents(
-        experiments=experiments,
-        headlines=tuple(
-            headline
-            for head, result in zip(heads, results, strict=True)
-            for headline in build_headlines(result.points, experiment=head.name)
-        ),
-        results=join_results(map(name_series, results, suffixes)),
-        curves=tuple(curve for curve in curves if curve),
-        samples=read_all_samples(experiments, suffixes=suffixes, config=config),
-        cards=tuple(card for card in cards if card),
-        funnels=tuple(filter(None, (read_funnel(path / "funnel.json") for path in curated))),
-    )
+    return tuple(filter(None, cards))
 
 
 def read_all_samples(
-    experiments: Sequence[Experiment], *, suffixes: Sequence[str], config: ReportConfig
+    evaluations: Sequence[Evaluation], *, runs: Iterable[Run], config: ReportConfig
 ) -> Samples:
-    """Return the samples of every evaluation, each experiment's models with its suffix."""
+    """Return the samples of every evaluation under its model's name on the page."""
     return read_samples(
-        [
-            SampleFile(path=run.path / "samples.jsonl", model=find_label(run), suffix=suffix)
-            for experiment, suffix in zip(experiments, suffixes, strict=True)
-            for run in experiment.select_stage("evaluate")
-        ],
-        injections=find_injections(run for experiment in experiments for run in experiment.runs),
+        [SampleFile(path=one.path / "samples.jsonl", model=one.model) for one in evaluations],
+        injections=find_injections(runs),
         max_items=config.max_items,
         max_characters=config.max_characters,
     )
 
 
-def name_series(results: Results, suffix: str) -> Results:
-    """Return results whose models carry a suffix."""
-    return replace(
-        results,
-        points=tuple(replace(point, model=point.model + suffix) for point in results.points),
-        waits=tuple(replace(effect, series=effect.series + suffix) for effect in results.waits),
-        scaling={series + suffix: metrics for series, metrics in results.scaling.items()},
-        cost={name + suffix: value for name, value in results.cost.items()},
-    )
+def list_evaluations(
+    experiments: Sequence[Experiment], names: Sequence[Names]
+) -> tuple[Evaluation, ...]:
+    """Return the evaluations of every model, those of a model that several share once."""
+    found: dict[tuple[str | None, str], Evaluation] = {}
+    for experiment, of_one in zip(experiments, names, strict=True):
+        for run in experiment.select_stage("evaluate"):
+            label = find_label(run)
+            model = of_one.get(label, label) or None
+            evaluation = Evaluation(
+                experiment=experiment.head, path=run.path, label=label, model=model
+            )
+            found.setdefault((model, run.name), evaluation)
+    return tuple(found.values())
 
 
-def join_results(results: Iterable[Results]) -> Results:
-    """Return the results of several experiments as one."""
-    every = list(results)
-    scaling: dict[str, Mapping[str, float | None]] = {}
-    cost: dict[str, Any] = {}
-    for one in every:
-        scaling |= one.scaling
-        cost |= one.cost
-    return Results(
-        points=tuple(point for one in every for point in one.points),
-        scaling=scaling,
-        waits=tuple(effect for one in every for effect in one.waits),
-        cost=cost,
-    )
-
-
-def find_label(run: Run) -> str | None:
-    """Return what results call an evaluation's model; None where the run does not tell."""
+def find_label(run: Run) -> str:
+    """Return what results call an evaluation's model; empty where the run does not tell."""
     if run.model:
         return run.model
     alone = Experiment(head=run, runs=(run,), missing=())
     models = {point.model for point in read_results(alone).points}
-    return models.pop() if len(models) == 1 else None
+    return models.pop() if len(models) == 1 else ""
 
 
 def find_injections(runs: Iterable[Run]) -> Injections:

@@ -1,6 +1,7 @@
 """What a model was trained on: where it came from, how long it is, what the funnel dropped.
 
-It reads ``selected.jsonl`` and ``funnel.json``. It knows no page, and decides nothing about data.
+It reads ``selected.jsonl``, ``card.json`` and ``funnel.json``. It knows no page, and decides
+nothing about data.
 """
 
 from collections import Counter
@@ -142,6 +143,36 @@ def read_funnel(path: Path) -> Table | None:
         Column(title="stands in for s1's step", is_number=False),
     )
     return Table(title="Curation", columns=columns, groups=(rows,), note="")
+
+
+def read_sources(path: Path) -> Table | None:
+    """Return where the selected questions come from and under which licence; None for no card.
+
+    Args:
+        path: ``card.json`` of a curate run.
+
+    Raises:
+        ValueError: The file is not JSON.
+    """
+    content = read_json(path)
+    if not content or not content["sources"]:
+        return None
+    rows = tuple(
+        (
+            source["name"],
+            format_count(source["num_questions"]),
+            source["licence"],
+            source["origin"],
+        )
+        for source in content["sources"]
+    )
+    columns = (
+        Column(title="source", is_number=False),
+        Column(title="questions", is_number=True),
+        Column(title="licence", is_number=False),
+        Column(title="origin", is_number=False),
+    )
+    return Table(title="Sources and licences", columns=columns, groups=(rows,), note="")
 
 
 def _join_reasons(reasons: Iterable[tuple[str, int]]) -> str:

@@ -1,13 +1,13 @@
-"""Figures of a report: accuracy against thinking tokens, and the training curves.
+"""Figures of accuracy against thinking tokens: any number of series, a panel for each benchmark.
 
-It draws records and returns figures; it reads and writes no file, and knows no page. Every colour
-is one of ``PALETTE``, so that a page can exchange it for its own.
+It draws marks and returns figures; it reads and writes no file, and knows no page. Every colour is
+one of ``PALETTE``, so that a page can exchange it for its own.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from statistics import NormalDist
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -15,10 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
+from s1ray.config.report import ReportFigureConfig
 from s1ray.reporting.artwork import PALETTE, SERIES, STYLE
 from s1ray.reporting.formats import TIMES
-from s1ray.reporting.records import METHODS, BudgetPoint, TrainingStep
-from s1ray.reporting.tables import order_models, order_points
+from s1ray.reporting.records import METHODS, Comparator
+from s1ray.reporting.tables import order_models
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,12 +28,14 @@ class Look:
 
     marker: str
     line: str
+    """Empty where the points are not joined."""
     is_filled: bool
 
 
 LOOKS = {
     "budget": Look(marker="o", line="-", is_filled=True),
     "wait": Look(marker="D", line="", is_filled=False),
+    "vote": Look(marker="s", line="--", is_filled=True),
     "token": Look(marker="^", line=":", is_filled=False),
     "token_forced": Look(marker="^", line=":", is_filled=True),
     "step": Look(marker="v", line="-.", is_filled=False),
@@ -41,117 +44,159 @@ LOOKS = {
     "reject": Look(marker="X", line="--", is_filled=True),
 }
 """By method, in the order they are drawn."""
-MAX_LABELLED_MODELS = 2
+MAX_LABELLED_SERIES = 2
 """Beyond these, the numbers of Waits would overprint; the tables hold them."""
 CHARACTERS_PER_INCH = 12
 """Of the legend; errs on the wide side."""
+LEGEND_LINE_INCHES = 0.19
+"""By which a figure grows for each further line of its legend, so that panels keep their height."""
 
 
-def plot_scaling(
-    points: Sequence[BudgetPoint],
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """One accuracy and the thinking it took; shares are 0..1."""
+
+    benchmark: str
+    series: str
+    """Marks of one series share a colour: a model, a data size, or a system that was published."""
+    method: str
+    """How thinking was scaled; a key of ``LOOKS``. A series' marks of one method are joined."""
+    voters: str
+    """The budget of the samples that voted: votes at different budgets are not joined. Empty where
+    nobody voted."""
+    policy: str
+    """The budget's name; empty for what others published."""
+    thinking_tokens: float
+    """Mean over the questions."""
+    accuracy: float
+    stderr: float | None
+    """None where it was not published."""
+    num_waits: int
+    is_published: bool
+    """Whether others measured it."""
+
+
+def plot_accuracy(
+    marks: Sequence[Mark],
     *,
-    num_columns: int,
-    width_inches: float,
-    panel_inches: float,
-    max_ticks: int,
+    comparators: Sequence[Comparator],
+    confidence: float,
+    shape: ReportFigureConfig,
 ) -> Figure:
-    """Return accuracy against mean thinking tokens, a panel for each benchmark.
+    """Return accuracy against mean thinking tokens, a panel for each benchmark of ours.
 
-    A model's budgets are joined; its Waits stand alone as open diamonds; other methods have marks
-    of their own. Bars are one standard error.
+    A series' budgets are joined inside their band of confidence; marks that are not joined carry
+    it as a bar. What others published is grey.
 
     Args:
-        points: Unscored ones are left out.
-        num_columns: Panels side by side.
-        width_inches: Of the figure.
-        panel_inches: Height of a panel.
-        max_ticks: Labels on the axis of tokens.
+        marks: In any order.
+        comparators: Published scores without thinking tokens: a line across the panel.
+        confidence: Of bands and bars, such as 0.95, as of a normal distribution.
+        shape: Of the figure and its panels.
 
     Raises:
-        ValueError: No point has both an accuracy and thinking tokens.
+        ValueError: No mark of ours is left to draw.
     """
-    drawn = _select_drawable(points)
-    benchmarks = list(dict.fromkeys(point.benchmark for point in drawn))
-    models = order_models(drawn)
-    colours = assign_colours(models)
-    columns = min(num_columns, len(benchmarks))
+    ours = [mark for mark in marks if not mark.is_published]
+    if not ours:
+        raise ValueError(
+            "no point has an accuracy and thinking tokens. Grade the samples first, or leave the "
+            "figure out."
+        )
+    benchmarks = sorted({mark.benchmark for mark in ours})
+    colours = assign_colours([mark.series for mark in ours])
+    columns = min(shape.columns, len(benchmarks))
     rows = -(-len(benchmarks) // columns)
+    width = NormalDist().inv_cdf((1 + confidence) / 2)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(width_inches, rows * panel_inches))
+        figure = Figure(figsize=(shape.width_inches, rows * shape.panel_inches))
         panels = figure.subplots(rows, columns, squeeze=False).flatten().tolist()
         for panel, benchmark in zip(panels, benchmarks, strict=False):
-            here = [point for point in drawn if point.benchmark == benchmark]
-            for model in models:
-                of_model = [point for point in here if point.model == model]
-                has_labels = len(models) <= MAX_LABELLED_MODELS
-                _draw_model(panel, of_model, colour=colours[model], has_labels=has_labels)
-            _dress_panel(panel, here, max_ticks=max_ticks)
+            here = [mark for mark in marks if mark.benchmark == benchmark]
+            _draw_marks(panel, here, colours=colours, width=width)
+            _draw_comparators(panel, [score for score in comparators if _is_on(score, benchmark)])
+            _dress_panel(panel, here, max_ticks=shape.max_ticks)
             panel.set_title(benchmark if len(benchmarks) > 1 else "")
         for panel in panels[len(benchmarks) :]:
             panel.remove()
-        _add_legend(figure, drawn, colours)
+        shown = [mark for mark in marks if mark.benchmark in benchmarks]
+        num_lines = _add_legend(figure, shown, colours)
+        height = rows * shape.panel_inches + (num_lines - 1) * LEGEND_LINE_INCHES
+        figure.set_figheight(height)
     return figure
 
 
-def is_drawable(point: BudgetPoint) -> bool:
-    """Return whether a point has a place in the figure."""
-    return point.accuracy is not None and point.thinking_tokens is not None
+def _is_on(score: Comparator, benchmark: str) -> bool:
+    return score.benchmark == benchmark and score.is_drawn
 
 
-def assign_colours(models: Sequence[str]) -> dict[str, str]:
-    """Return a colour for each model, in the models' order."""
-    return {
-        model: PALETTE[SERIES[index % len(SERIES)]]
-        for index, model in enumerate(models if "base" in models else ("base", *models))
-    }
+def assign_colours(series: Iterable[str]) -> dict[str, str]:
+    """Return a colour for each series, in the order of models; the first stays the base model's."""
+    names = order_models(series)
+    ordered = names if "base" in names else ("base", *names)
+    return {name: PALETTE[SERIES[index % len(SERIES)]] for index, name in enumerate(ordered)}
 
 
-def _select_drawable(points: Sequence[BudgetPoint]) -> list[BudgetPoint]:
-    drawn = [point for point in order_points(points) if is_drawable(point)]
-    if not drawn:
-        raise ValueError(
-            f"none of {len(points)} points has an accuracy and thinking tokens. Grade the samples "
-            "first, or leave the figure out."
-        )
-    return drawn
-
-
-def _draw_model(
-    panel: Axes, points: Sequence[BudgetPoint], *, colour: str, has_labels: bool
+def _draw_marks(
+    panel: Axes, marks: Sequence[Mark], *, colours: Mapping[str, str], width: float
 ) -> None:
-    for method, look in LOOKS.items():
-        line = sorted(
-            (point for point in points if point.method == method),
-            key=lambda point: point.thinking_tokens or 0,
-        )
-        if line:
-            panel.errorbar(
-                [point.thinking_tokens or 0 for point in line],
-                [100 * (point.accuracy or 0) for point in line],
-                yerr=[100 * (point.stderr or 0) for point in line],
-                color=colour,
-                elinewidth=0.9,
-                capsize=2,
-                capthick=0.9,
-                marker=look.marker,
-                linestyle=look.line,
-                markerfacecolor=colour if look.is_filled else PALETTE["paper"],
-            )
-    if has_labels:
-        _label_waits(panel, [point for point in points if point.num_waits], colour)
+    has_labels = len(colours) <= MAX_LABELLED_SERIES
+    published = dict.fromkeys(mark.series for mark in marks if mark.is_published)
+    for series in (*published, *colours):
+        colour = colours.get(series, PALETTE["muted"])
+        of_series = [mark for mark in marks if mark.series == series]
+        for method, look in LOOKS.items():
+            of_method = [mark for mark in of_series if mark.method == method]
+            for voters in dict.fromkeys(mark.voters for mark in of_method):
+                line = sorted(
+                    (mark for mark in of_method if mark.voters == voters),
+                    key=lambda mark: mark.thinking_tokens,
+                )
+                _draw_line(panel, line, look=look, colour=colour, width=width)
+        if has_labels:
+            _label_waits(panel, [mark for mark in of_series if mark.num_waits], colour, width)
 
 
-def _label_waits(panel: Axes, waits: Sequence[BudgetPoint], colour: str) -> None:
+def _draw_line(panel: Axes, line: Sequence[Mark], *, look: Look, colour: str, width: float) -> None:
+    """Draw the marks of one series and method with what is known of their confidence."""
+    tokens = [mark.thinking_tokens for mark in line]
+    shares = [100 * mark.accuracy for mark in line]
+    lows, highs = zip(*(_bound(mark, width) for mark in line), strict=True)
+    panel.plot(
+        tokens,
+        shares,
+        color=colour,
+        marker=look.marker,
+        linestyle=look.line,
+        linewidth=1.0 if line[0].is_published else 1.5,
+        markersize=3.0 if line[0].is_published else 4.5,
+        markerfacecolor=colour if look.is_filled else PALETTE["paper"],
+    )
+    if all(mark.stderr is None for mark in line):
+        return
+    if look.line and len(line) > 1:
+        panel.fill_between(tokens, lows, highs, color=colour, alpha=0.14, linewidth=0)
+    else:
+        panel.vlines(tokens, lows, highs, color=colour, linewidth=0.9)
+
+
+def _bound(mark: Mark, width: float) -> tuple[float, float]:
+    """Return the ends of a mark's interval in percent, as far as accuracies go."""
+    reach = width * (mark.stderr or 0)
+    return 100 * max(0.0, mark.accuracy - reach), 100 * min(1.0, mark.accuracy + reach)
+
+
+def _label_waits(panel: Axes, waits: Sequence[Mark], colour: str, width: float) -> None:
     """Write the number of Waits once at each place; Waits that changed nothing share a label."""
-    places: dict[tuple[int, int], list[BudgetPoint]] = {}
-    for point in waits:
-        size = round(4 * math.log2(1 + (point.thinking_tokens or 0)))
-        places.setdefault((size, round(20 * (point.accuracy or 0))), []).append(point)
+    places: dict[tuple[int, int], list[Mark]] = {}
+    for mark in waits:
+        size = round(4 * math.log2(1 + mark.thinking_tokens))
+        places.setdefault((size, round(20 * mark.accuracy)), []).append(mark)
     for near in places.values():
-        top = max(near, key=lambda point: (point.accuracy or 0) + (point.stderr or 0))
+        top = max(near, key=lambda mark: _bound(mark, width)[1])
         panel.annotate(
-            TIMES + ", ".join(str(point.num_waits) for point in near),
-            (top.thinking_tokens or 0, 100 * ((top.accuracy or 0) + (top.stderr or 0))),
+            TIMES + ", ".join(str(mark.num_waits) for mark in near),
+            (top.thinking_tokens, _bound(top, width)[1]),
             (0, 4),
             textcoords="offset points",
             ha="center",
@@ -160,13 +205,23 @@ def _label_waits(panel: Axes, waits: Sequence[BudgetPoint], colour: str) -> None
         )
 
 
-def _dress_panel(
-    panel: Axes,
-    points: Sequence[BudgetPoint],
-    *,
-    max_ticks: int,
-) -> None:
-    tokens = [point.thinking_tokens or 0 for point in points]
+def _draw_comparators(panel: Axes, comparators: Sequence[Comparator]) -> None:
+    for score in comparators:
+        panel.axhline(100 * score.accuracy, color=PALETTE["muted"], linewidth=0.7, dashes=(1, 2))
+        panel.annotate(
+            score.system,
+            (1, 100 * score.accuracy),
+            (-2, 2),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            ha="right",
+            color=PALETTE["muted"],
+            size=7.5,
+        )
+
+
+def _dress_panel(panel: Axes, marks: Sequence[Mark], *, max_ticks: int) -> None:
+    tokens = [mark.thinking_tokens for mark in marks]
     ticks = place_ticks(tokens, max_ticks=max_ticks)
     positive = [tick for tick in ticks if tick > 0]
     if positive:
@@ -195,83 +250,27 @@ def place_ticks(tokens: Sequence[float], *, max_ticks: int) -> list[int]:
     return [0] * has_zero + [2**exponent for exponent in range(low, high + 1, stride)]
 
 
-def _add_legend(figure: Figure, points: Sequence[BudgetPoint], colours: Mapping[str, str]) -> None:
-    """Name the colours by model, and every mark but the plain budgets' by method."""
-    handles = [Line2D([], [], color=colours[model], marker="o") for model in order_models(points)]
-    labels = list(order_models(points))
-    present = {point.method for point in points}
-    for method, look in LOOKS.items():
-        if method in present and method != "budget":
-            face = PALETTE["muted"] if look.is_filled else PALETTE["paper"]
-            mark = Line2D([], [], color=PALETTE["muted"], marker=look.marker, ls=look.line)
-            mark.set_markerfacecolor(face)
-            handles.append(mark)
-            labels.append(METHODS[method])
+def _add_legend(figure: Figure, marks: Sequence[Mark], colours: Mapping[str, str]) -> int:
+    """Name colours by series and marks by method, then what others published; return the lines."""
+    ours = [mark for mark in marks if not mark.is_published]
+    names = order_models(mark.series for mark in ours)
+    handles = [Line2D([], [], color=colours[name], marker="o") for name in names]
+    labels = list(names)
+    present = {mark.method for mark in ours}
+    keys = {method: METHODS[method] for method in LOOKS if method in present - {"budget"}}
+    published = {
+        mark.series: mark.method for mark in marks if mark.is_published and mark.method in LOOKS
+    }
+    for method, label in (
+        *keys.items(),
+        *((method, f"{series}, published") for series, method in published.items()),
+    ):
+        look = LOOKS[method]
+        handle = Line2D([], [], color=PALETTE["muted"], marker=look.marker, ls=look.line)
+        handle.set_markerfacecolor(PALETTE["muted"] if look.is_filled else PALETTE["paper"])
+        handles.append(handle)
+        labels.append(label)
     room = int(figure.get_figwidth() * CHARACTERS_PER_INCH / (max(map(len, labels)) + 5))
     columns = max(1, min(len(handles), room))
     figure.legend(handles, labels, loc="outside upper left", ncols=columns)
-
-
-def plot_training(
-    steps: Sequence[TrainingStep],
-    *,
-    smoothing_steps: int,
-    width_inches: float,
-    height_inches: float,
-) -> Figure:
-    """Return the training loss by step and, where it was recorded, the learning rate below it.
-
-    Args:
-        steps: In order.
-        smoothing_steps: Window of the running mean; a shorter run is drawn as it is.
-        width_inches: Of the figure.
-        height_inches: Of the figure.
-
-    Raises:
-        ValueError: There are no steps.
-    """
-    if not steps:
-        raise ValueError("there are no training steps to draw. Train first, or leave it out.")
-    numbers = [step.step for step in steps]
-    losses = [step.loss_nats for step in steps]
-    rates = [(step.step, step.learning_rate) for step in steps if step.learning_rate is not None]
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(width_inches, height_inches))
-        heights = [3, 1] if rates else [1]
-        grid = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)
-        panels = grid.flatten()
-        colour, is_long = PALETTE[SERIES[1]], is_smoothed(steps, smoothing_steps)
-        if is_long:
-            panels[0].plot(numbers, losses, color=colour, lw=0.8, alpha=0.4)
-            losses = average(losses, window=smoothing_steps)
-        panels[0].plot(numbers, losses, color=colour)
-        panels[0].set_ylim(0, None)
-        panels[0].set_ylabel("loss (nats per token)")
-        if rates:
-            _draw_rates(panels[1], rates)
-        panels[-1].set_xlabel("optimizer step")
-        panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    return figure
-
-
-def _draw_rates(panel: Axes, rates: Sequence[tuple[int, float]]) -> None:
-    panel.plot(*zip(*rates, strict=True), color=PALETTE["muted"], lw=1)
-    panel.set_ylim(0, None)
-    panel.set_ylabel("learning rate")
-    panel.yaxis.set_major_locator(MaxNLocator(nbins=2))
-
-
-def is_smoothed(steps: Sequence[TrainingStep], smoothing_steps: int) -> bool:
-    """Return whether a run is long enough for a running mean over so many steps."""
-    return len(steps) > 2 * smoothing_steps
-
-
-def average(values: Sequence[float], *, window: int) -> list[float]:
-    """Return the mean of the ``window`` values around each place, of fewer at the ends."""
-    sums = [0.0, *accumulate(values)]
-    means = []
-    for index in range(len(values)):
-        start = max(0, index - window // 2)
-        stop = min(len(values), index - window // 2 + window)
-        means.append((sums[stop] - sums[start]) / (stop - start))
-    return means
+    return -(-len(handles) // columns)

@@ -47,7 +47,7 @@ def build_headlines(points: Sequence[BudgetPoint], *, experiment: str) -> tuple[
     headlines: list[Headline] = []
     for benchmark in dict.fromkeys(point.benchmark for point in scored):
         of_benchmark = [point for point in scored if point.benchmark == benchmark]
-        for model in order_models(of_benchmark):
+        for model in order_models(point.model for point in of_benchmark):
             if model != BASE:
                 headlines += _compare_models(of_benchmark, model)
                 headlines += _compare_budgets(of_benchmark, model)

@@ -6,14 +6,15 @@ It draws, renders and writes what ``contents`` read. It knows no job, no tracker
 import base64
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from s1ray.config.report import ReportConfig
 from s1ray.records import Verdict
-from s1ray.reporting.artwork import DARK_PALETTE, PALETTE, Drawing, make_drawing, write_csv
+from s1ray.reporting.artwork import DARK_PALETTE, PALETTE, Drawing
+from s1ray.reporting.commands import list_commands
 from s1ray.reporting.contents import (
     Contents,
     describe_samples,
@@ -21,21 +22,22 @@ from s1ray.reporting.contents import (
     list_problems,
     read_contents,
 )
-from s1ray.reporting.figures import is_drawable, is_smoothed, plot_scaling, plot_training
-from s1ray.reporting.formats import (
-    format_number,
-    format_percent,
+from s1ray.reporting.cost_tables import (
+    build_cost_table,
+    build_predictions_table,
+    build_time_table,
 )
+from s1ray.reporting.drawings import draw_parallel, draw_scaling, draw_training
 from s1ray.reporting.headlines import build_headlines_table
 from s1ray.reporting.packing import PackedSamples, pack_samples
-from s1ray.reporting.records import BudgetPoint, Comparator
+from s1ray.reporting.pairs import build_pairs_table, choose_pairs
+from s1ray.reporting.records import Companions
 from s1ray.reporting.tables import (
     Table,
+    build_benchmarks_table,
     build_budgets_table,
     build_comparators_table,
-    build_cost_table,
     build_scaling_table,
-    build_time_table,
     build_waits_table,
     order_models,
     order_points,
@@ -57,23 +59,41 @@ SECTIONS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PageFigures:
+    """The figures of the page; None where there is nothing to draw."""
+
+    scaling: Drawing | None
+    parallel: Drawing | None
+    training: tuple[Drawing, ...]
+
+    @property
+    def all(self) -> tuple[Drawing, ...]:
+        """Those that there are, in the page's order."""
+        return (*filter(None, (self.scaling, self.parallel)), *self.training)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PageTables:
     """The tables of the page; None where there is nothing to show."""
 
     headlines: Table | None
     """None where the headlines are few enough to read as such."""
+    pairs: Table | None
+    benchmarks: Table | None
     budgets: tuple[Table, ...]
     scaling: Table | None
     waits: Table | None
     comparators: Table | None
     time: Table | None
+    predictions: Table | None
     cost: Table | None
 
 
 def build_report(
     run_dirs: Sequence[Path],
     *,
-    comparators: Sequence[Comparator],
+    labels: Sequence[str] | None,
+    companions: Companions,
     output: Path,
     config: ReportConfig,
 ) -> Path:
@@ -81,7 +101,8 @@ def build_report(
 
     Args:
         run_dirs: Of reproduce, evaluate, train or curate runs. What they lack, the page names.
-        comparators: Published scores; those on other benchmarks are left out.
+        labels: What tells several runs apart, one each; None for their data sizes or names.
+        companions: What stands beside the runs.
         output: The page's path; its folder is made where it is missing.
         config: How much the page holds.
 
@@ -93,115 +114,31 @@ def build_report(
     """
     if not run_dirs:
         raise ValueError("no run directory is named. Name at least one, as a job prints it last.")
-    contents = read_contents(run_dirs, config=config)
-    scaling = draw_scaling(contents.results.points, config=config)
-    training = draw_training(contents, config=config)
-    page = render_page(
-        contents, scaling=scaling, training=training, comparators=comparators, config=config
-    )
+    contents = read_contents(run_dirs, labels=labels, config=config)
+    figures = draw_figures(contents, companions=companions, config=config)
+    page = render_page(contents, figures=figures, companions=companions, config=config)
     output.parent.mkdir(parents=True, exist_ok=True)
-    for drawing in (*([scaling] if scaling else []), *training):
+    for drawing in figures.all:
         for file in drawing.files:
             (output.parent / file.name).write_bytes(file.content)
     output.write_text(page, encoding="utf-8", errors="replace")
     return output
 
 
-def draw_scaling(points: Sequence[BudgetPoint], *, config: ReportConfig) -> Drawing | None:
-    """Return accuracy against thinking tokens; None where no point is scored."""
-    drawn = [point for point in order_points(points) if is_drawable(point)]
-    if not drawn:
-        return None
-    wide, narrow = (
-        plot_scaling(
-            drawn,
-            num_columns=shape.columns,
-            width_inches=shape.width_inches,
-            panel_inches=shape.panel_inches,
-            max_ticks=shape.max_ticks,
-        )
-        for shape in (config.wide, config.narrow)
+def draw_figures(
+    contents: Contents, *, companions: Companions, config: ReportConfig
+) -> PageFigures:
+    """Return the figures of the page."""
+    return PageFigures(
+        scaling=draw_scaling(
+            contents.results.points,
+            published=companions.published,
+            comparators=companions.comparators,
+            config=config,
+        ),
+        parallel=draw_parallel(contents.results, config=config),
+        training=draw_training(contents.curves, config=config),
     )
-    return make_drawing(
-        wide=wide,
-        narrow=narrow,
-        name="scaling",
-        caption=caption_scaling(drawn),
-        description=describe_points(drawn),
-        numbers=write_csv([asdict(point) for point in drawn]),
-        dots_per_inch=config.dots_per_inch,
-    )
-
-
-def caption_scaling(points: Sequence[BudgetPoint]) -> str:
-    """Return what the figure's marks mean, as far as they are in it."""
-    methods = {point.method for point in points}
-    marks = [
-        "Dots: budgets that cut thinking, and its natural end, joined in the order of tokens spent"
-    ]
-    if "wait" in methods:
-        marks.append("diamonds: its end put off by injected Waits, with their number")
-    if methods - {"budget", "wait"}:
-        marks.append("other marks: other methods")
-    return (
-        f"Accuracy against thinking tokens. {'; '.join(marks)}. Bars: one standard error. The axis "
-        "is logarithmic above its first mark."
-    )
-
-
-def describe_points(points: Sequence[BudgetPoint]) -> str:
-    """Return the ends of every line of the figure in words."""
-    sentences = []
-    for benchmark in dict.fromkeys(point.benchmark for point in points):
-        for model in order_models(points):
-            line = sorted(
-                (point.thinking_tokens or 0, point.accuracy)
-                for point in points
-                if (point.benchmark, point.model, point.method) == (benchmark, model, "budget")
-            )
-            if line:
-                ends = " to ".join(
-                    f"{format_percent(accuracy)} % at {format_number(tokens, digits=0)} tokens"
-                    for tokens, accuracy in dict.fromkeys((line[0], line[-1]))
-                )
-                sentences.append(f"{benchmark}, {model}: {ends}.")
-    return " ".join(sentences)
-
-
-def draw_training(contents: Contents, *, config: ReportConfig) -> tuple[Drawing, ...]:
-    """Return the curves of every training run."""
-    drawings = []
-    for number, curve in enumerate(contents.curves, start=1):
-        wide, narrow = (
-            plot_training(
-                curve,
-                smoothing_steps=config.smoothing_steps,
-                width_inches=shape.width_inches,
-                height_inches=shape.panel_inches,
-            )
-            for shape in (config.wide, config.narrow)
-        )
-        first, last = curve[0], curve[-1]
-        drawings.append(
-            make_drawing(
-                wide=wide,
-                narrow=narrow,
-                name="training" if number == 1 else f"training-{number}",
-                caption="Training loss by optimizer step, and the learning rate."
-                + (
-                    f" Thin: each step; bold: mean of {config.smoothing_steps} steps around it."
-                    if is_smoothed(curve, config.smoothing_steps)
-                    else ""
-                ),
-                description=(
-                    f"Loss {format_number(first.loss_nats, digits=3)} nats per token at step "
-                    f"{first.step}, {format_number(last.loss_nats, digits=3)} at {last.step}."
-                ),
-                numbers=write_csv([asdict(step) for step in curve]),
-                dots_per_inch=config.dots_per_inch,
-            )
-        )
-    return tuple(drawings)
 
 
 def pack_contents(contents: Contents, *, config: ReportConfig) -> PackedSamples | None:
@@ -212,7 +149,7 @@ def pack_contents(contents: Contents, *, config: ReportConfig) -> PackedSamples 
     return pack_samples(
         contents.samples.views,
         policies=list(dict.fromkeys(point.policy for point in points)),
-        models=order_models(points),
+        models=order_models(point.model for point in points),
         verdicts=list(Verdict),
         num_first=config.first_samples,
         rows_per_piece=config.samples_per_piece,
@@ -222,12 +159,18 @@ def pack_contents(contents: Contents, *, config: ReportConfig) -> PackedSamples 
 def render_page(
     contents: Contents,
     *,
-    scaling: Drawing | None,
-    training: Sequence[Drawing],
-    comparators: Sequence[Comparator],
+    figures: PageFigures,
+    companions: Companions,
     config: ReportConfig,
 ) -> str:
-    """Return the page's text; its only script is named by its hash."""
+    """Return the page's text; its only script is named by its hash.
+
+    Args:
+        contents: What was read.
+        figures: As drawn from it.
+        companions: What stands beside it.
+        config: How much the page holds.
+    """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -246,10 +189,10 @@ def render_page(
         style=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
         script=script,
         script_hash=f"sha256-{digest}",
-        scaling_figure=scaling,
-        training_figures=training,
-        tables=build_tables(contents, comparators=comparators),
-        has_published=bool(comparators),
+        figures=figures,
+        tables=build_tables(contents, companions=companions, config=config),
+        commands=list_commands(contents),
+        has_published=bool(companions.comparators),
         samples=pack_contents(contents, config=config),
         samples_note=describe_samples(contents),
         num_first=config.first_samples,
@@ -257,17 +200,27 @@ def render_page(
     )
 
 
-def build_tables(contents: Contents, *, comparators: Sequence[Comparator]) -> PageTables:
+def build_tables(contents: Contents, *, companions: Companions, config: ReportConfig) -> PageTables:
     """Return the tables of the page; None where there is nothing to show."""
     results = contents.results
     benchmarks = sorted({point.benchmark for point in results.points})
     is_many = len(contents.headlines) > MAX_HEADLINES
+    trained = [run for run in contents.runs if run.stage == "train"]
     return PageTables(
         headlines=build_headlines_table(contents.headlines) if is_many else None,
+        pairs=build_pairs_table(
+            choose_pairs(contents),
+            compare=companions.compare,
+            confidence=config.bootstrap.confidence,
+        ),
+        benchmarks=build_benchmarks_table(results.benchmarks),
         budgets=tuple(build_budgets_table(results.points, benchmark=name) for name in benchmarks),
         scaling=build_scaling_table(results.scaling) if results.scaling else None,
         waits=build_waits_table(results.waits),
-        comparators=build_comparators_table(results.points, comparators),
+        comparators=build_comparators_table(results.points, companions.comparators),
         time=build_time_table(contents.experiments),
+        predictions=build_predictions_table(
+            [prediction for run in trained for prediction in companions.predict(run)]
+        ),
         cost=build_cost_table(results.cost),
     )

@@ -12,19 +12,22 @@ from typing import Any, TypeVar
 
 import yaml
 
+from s1ray.line_file import read_whole_lines
 from s1ray.reporting.records import (
+    Benchmark,
     BudgetPoint,
     Experiment,
     Results,
     Run,
     TrainingStep,
+    Vote,
     WaitEffect,
 )
 
 LOSS = "train/loss_nats_per_token"
 LEARNING_RATE = "train/learning_rate"
 
-RecordT = TypeVar("RecordT", BudgetPoint, WaitEffect)
+RecordT = TypeVar("RecordT", Benchmark, BudgetPoint, Vote, WaitEffect)
 
 
 def read_json(path: Path) -> Any:  # noqa: ANN401 - any JSON value
@@ -51,21 +54,18 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """
     if not path.exists():
         return
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.endswith(b"\n"):
-                return
-            try:
-                row = json.loads(line)
-            except (json.JSONDecodeError, UnicodeDecodeError) as error:
-                raise ValueError(
-                    f"{path} line {number} is not JSON: {error}. Remove it or repeat the run."
-                ) from error
-            if not isinstance(row, dict):
-                raise ValueError(
-                    f"{path} line {number} is {type(row).__name__}, not an object. Remove the line."
-                )
-            yield row
+    for number, line in enumerate(read_whole_lines(path), start=1):
+        try:
+            row = json.loads(line.content)
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(
+                f"{path} line {number} is not JSON: {error}. Remove it or repeat the run."
+            ) from error
+        if not isinstance(row, dict):
+            raise ValueError(
+                f"{path} line {number} is {type(row).__name__}, not an object. Remove the line."
+            )
+        yield row
 
 
 def read_run(path: Path) -> Run:
@@ -130,15 +130,27 @@ def read_results(experiment: Experiment) -> Results:
     contents = [own] if own else [read_json(run.path / "results.json") for run in experiment.runs]
     points: list[BudgetPoint] = []
     waits: list[WaitEffect] = []
+    votes: list[Vote] = []
+    benchmarks: list[Benchmark] = []
     scaling: dict[str, Mapping[str, float | None]] = {}
     cost: dict[str, Any] = {}
     for content in filter(None, contents):
         points += [_parse(BudgetPoint, row) for row in content.get("points") or ()]
         for series, rows in (content.get("flips") or {}).items():
             waits += [_parse(WaitEffect, {"series": series, **row}) for row in rows]
+        for series, rows in (content.get("votes") or {}).items():
+            votes += [_parse(Vote, {"series": series, **row}) for row in rows]
+        benchmarks += [_parse(Benchmark, row) for row in (content.get("benchmarks") or {}).values()]
         scaling |= content.get("scaling") or {}
         cost |= content.get("cost") or {}
-    return Results(points=tuple(points), scaling=scaling, waits=tuple(waits), cost=cost)
+    return Results(
+        points=tuple(points),
+        scaling=scaling,
+        waits=tuple(waits),
+        votes=tuple(votes),
+        benchmarks=tuple(dict.fromkeys(benchmarks)),
+        cost=cost,
+    )
 
 
 def _parse(record: type[RecordT], row: Mapping[str, Any]) -> RecordT:

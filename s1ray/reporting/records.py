@@ -3,7 +3,7 @@
 It knows no file, no figure and no page.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +17,7 @@ METHODS = {
     "step_forced": "asked for steps, forced",
     "class": "asked to be brief or long",
     "reject": "rejection sampling",
+    "vote": "majority of samples",
 }
 """Ways of scaling thinking, in words; a policy's name begins with its way."""
 
@@ -65,6 +66,19 @@ class Experiment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """The run in which one model of the page was evaluated."""
+
+    experiment: Run
+    """The run that it is a step of, or the evaluation itself."""
+    path: Path
+    label: str
+    """What its results call the model; empty where neither run nor results tell."""
+    model: str | None
+    """Its name on the page; None where there is no label."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetPoint:
     """One model at one budget on one benchmark. Shares are 0..1; None is "not measured"."""
 
@@ -110,6 +124,33 @@ class WaitEffect:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Vote:
+    """The accuracy of votes among several samples of each question."""
+
+    series: str
+    """<benchmark>/<model>"""
+    policy: str
+    """Of the samples that vote."""
+    size: int
+    """Samples in one vote."""
+    majority: float
+    majority_stderr: float | None
+    shortest_majority: float
+    shortest_majority_stderr: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Benchmark:
+    """What a reader of results must know of a benchmark."""
+
+    name: str
+    num_questions: int
+    licence: str
+    is_private: bool
+    """Whether its questions stay out of the page."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
     """What ``results.json`` holds, of one run or several."""
 
@@ -117,7 +158,51 @@ class Results:
     scaling: Mapping[str, Mapping[str, float | None]]
     """Control, Scaling, Performance by "<benchmark>/<model>"."""
     waits: tuple[WaitEffect, ...]
+    votes: tuple[Vote, ...]
+    benchmarks: tuple[Benchmark, ...]
     cost: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """Two evaluations to be held against each other, question by question."""
+
+    reference: str
+    """The model's name on the page."""
+    variant: str
+    reference_path: Path
+    """Run directory of the reference's evaluation."""
+    variant_path: Path
+    policy: str
+    """The budget at which they are compared."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedEffect:
+    """How much a variant is above a reference on the same questions; shares of 0..1."""
+
+    benchmark: str
+    accuracy_reference: float
+    accuracy_variant: float
+    low: float
+    """Ends of the interval of the difference, variant minus reference."""
+    high: float
+    num_items: int
+    is_resolved: bool
+    """Whether so many questions can tell the two apart."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What a plan said of a training run, and what the run took; None where it is not known."""
+
+    run: str
+    quantity: str
+    """Unit included."""
+    predicted: float | None
+    actual: float | None
+    basis: str
+    """The hardware that was assumed, or why there is no prediction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +233,59 @@ class Comparator(Protocol):
         ...
 
     @property
+    def is_drawn(self) -> bool:
+        """Whether it is a line in the figure of accuracy."""
+        ...
+
+    @property
     def source(self) -> str:
         """Where it was published."""
         ...
+
+
+class PublishedPoint(Protocol):
+    """An accuracy that others published with the thinking it took."""
+
+    @property
+    def system(self) -> str:
+        """Whose."""
+        ...
+
+    @property
+    def method(self) -> str:
+        """How thinking was scaled; a key of ``METHODS``."""
+        ...
+
+    @property
+    def benchmark(self) -> str:
+        """On which."""
+        ...
+
+    @property
+    def thinking_tokens(self) -> float:
+        """Mean over the questions."""
+        ...
+
+    @property
+    def accuracy(self) -> float:
+        """Share of 0..1."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """Where it was published."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Companions:
+    """What stands on a page beside the runs, and only other parts of the house can tell."""
+
+    comparators: tuple[Comparator, ...]
+    """Scores that others published."""
+    published: tuple[PublishedPoint, ...]
+    """Likewise, with the thinking they took."""
+    compare: Callable[[Pair], Sequence[PairedEffect]]
+    """Measures a pair, a benchmark each; nothing where no question is in both."""
+    predict: Callable[[Run], Sequence[Prediction]]
+    """Returns a training run's plan beside what it took."""

@@ -73,8 +73,6 @@ class SampleFile:
     path: Path
     model: str | None
     """In place of the rows' own name, which is a digest of weights; None keeps it."""
-    suffix: str
-    """Added to the name, to tell experiments apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,13 +112,16 @@ def read_samples(
                 items = kept[row["benchmark"]]
                 if row["item"] in items or len(items) < max_items:
                     items.add(row["item"])
-                    model = (file.model or row["model"]) + file.suffix
+                    model = file.model or row["model"]
                     views.append(_view(row, model, injections, max_characters))
             except KeyError as error:
                 raise ValueError(
                     f"a row of {file.path} lacks {error}. Evaluate again with this version."
                 ) from error
     return Samples(views=tuple(views), num_rows=num_rows)
+
+
+PRIVATE = (Segment(kind=SegmentKind.ELIDED, text="private benchmark: the text is not shown"),)
 
 
 def _view(
@@ -133,6 +134,9 @@ def _view(
         wait_strings=injections.waits,
     )
     prefixes = injections.answer_prefixes if row["is_answer_forced"] else ()
+    answer = mark_prefix(row["answer"].lstrip("\n"), prefixes)
+    # Thinking and answer of a private benchmark quote its questions.
+    is_private = row["question"] is None
     return SampleView(
         benchmark=row["benchmark"],
         item=str(row["item"]),
@@ -141,8 +145,8 @@ def _view(
         model=model,
         question=row["question"],
         gold=str(row["gold"]),
-        thinking=shorten(thinking, max_characters),
-        answer=shorten(mark_prefix(row["answer"].lstrip("\n"), prefixes), max_characters),
+        thinking=PRIVATE if is_private else shorten(thinking, max_characters),
+        answer=PRIVATE if is_private else shorten(answer, max_characters),
         num_thinking_tokens=len(row["thinking_ids"]),
         num_waits=row["num_waits_applied"],
         thinking_end=row["thinking_end"],

@@ -3,25 +3,22 @@
 It knows what the columns mean and their units. It knows no file and no page.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from rich import box
 from rich.table import Table as TerminalTable
 from rich.text import Text
 
 from s1ray.reporting.formats import (
-    ABSENT,
     format_count,
     format_number,
     format_percent,
     format_percent_error,
-    format_seconds,
-    format_significant,
-    spell_name,
 )
-from s1ray.reporting.records import METHODS, BudgetPoint, Comparator, Experiment, Run, WaitEffect
+from s1ray.reporting.records import METHODS, Benchmark, BudgetPoint, Comparator, WaitEffect
 
 Row = tuple[str, ...]
 
@@ -76,9 +73,14 @@ def order_points(points: Iterable[BudgetPoint]) -> tuple[BudgetPoint, ...]:
     return tuple(sorted(points, key=rank))
 
 
-def order_models(points: Iterable[BudgetPoint]) -> tuple[str, ...]:
-    """Return the models in one fixed order: the base model first, others by name."""
-    return tuple(sorted({point.model for point in points}, key=lambda name: (name != "base", name)))
+def order_models(names: Iterable[str]) -> tuple[str, ...]:
+    """Return models in one fixed order: the base model first, others by name, numbers by size."""
+
+    def rank(name: str) -> tuple[bool, list[tuple[int, str]]]:
+        parts = re.split(r"(\d+)", name.replace(",", ""))
+        return name != "base", [(int(part), "") if part.isdigit() else (0, part) for part in parts]
+
+    return tuple(sorted(set(names), key=rank))
 
 
 def build_budgets_table(points: Sequence[BudgetPoint], *, benchmark: str) -> Table:
@@ -86,7 +88,7 @@ def build_budgets_table(points: Sequence[BudgetPoint], *, benchmark: str) -> Tab
     ordered = [point for point in order_points(points) if point.benchmark == benchmark]
     groups = tuple(
         tuple(_budget_row(point) for point in ordered if point.model == model)
-        for model in order_models(ordered)
+        for model in order_models(point.model for point in ordered)
     )
     return Table(title=benchmark, columns=BUDGET_COLUMNS, groups=groups, note=BUDGET_NOTE)
 
@@ -104,6 +106,26 @@ def _budget_row(point: BudgetPoint) -> Row:
         format_percent(point.control),
         format_percent(point.forced),
     )
+
+
+def build_benchmarks_table(benchmarks: Sequence[Benchmark]) -> Table | None:
+    """Return what each benchmark consists of and under which licence; None where none is told."""
+    rows = tuple(
+        (
+            benchmark.name,
+            format_count(benchmark.num_questions),
+            benchmark.licence,
+            "kept out of this page" if benchmark.is_private else "shown",
+        )
+        for benchmark in benchmarks
+    )
+    columns = (
+        Column(title="benchmark", is_number=False),
+        Column(title="questions", is_number=True),
+        Column(title="licence", is_number=False),
+        Column(title="text of its questions", is_number=False),
+    )
+    return Table(title="Benchmarks", columns=columns, groups=(rows,), note="") if rows else None
 
 
 def build_scaling_table(scaling: Mapping[str, Mapping[str, float | None]]) -> Table:
@@ -205,63 +227,6 @@ def build_comparators_table(
     if not theirs:
         return None
     return Table(title="Beside published scores", columns=columns, groups=groups, note=note)
-
-
-def build_time_table(experiments: Sequence[Experiment]) -> Table | None:
-    """Return the time of every step and their sum; None where no run says.
-
-    A run of steps speaks for them; a step's own run is shown where it tells more.
-    """
-    runs = [
-        run
-        for experiment in experiments
-        for run in experiment.runs
-        if run is experiment.head or not experiment.head.seconds or len(run.seconds) > 1
-    ]
-    groups = tuple(_time_rows(run) for run in runs if run.seconds)
-    columns = (
-        Column(title="step", is_number=False),
-        Column(title="time", is_number=True),
-        Column(title="stage", is_number=False),
-        Column(title="run", is_number=False),
-    )
-    return Table(title="Time", columns=columns, groups=groups, note="") if groups else None
-
-
-def _time_rows(run: Run) -> tuple[Row, ...]:
-    rows = [
-        (spell_name(step), format_seconds(seconds), run.stage, run.name)
-        for step, seconds in run.seconds.items()
-    ]
-    if len(rows) > 1:
-        rows.append(("all", format_seconds(sum(run.seconds.values())), run.stage, run.name))
-    return tuple(rows)
-
-
-def build_cost_table(cost: Mapping[str, Any]) -> Table | None:
-    """Return what ``results.json`` says of cost, a row for each number; None where it is silent."""
-    rows = tuple(
-        (spell_name(name), _format_cost(name, value)) for name, value in _flatten("", cost)
-    )
-    columns = (Column(title="cost", is_number=False), Column(title="value", is_number=True))
-    return Table(title="Cost", columns=columns, groups=(rows,), note="") if rows else None
-
-
-def _flatten(prefix: str, cost: Mapping[str, Any]) -> Iterable[tuple[str, float | str | None]]:
-    for key, value in cost.items():
-        name = f"{prefix}, {key}" if prefix else key
-        if isinstance(value, Mapping):
-            yield from _flatten(name, value)
-        else:
-            yield name, value
-
-
-def _format_cost(name: str, value: float | str | None) -> str:
-    if value is None:
-        return ABSENT
-    if isinstance(value, bool | str):
-        return str(value)
-    return format_seconds(value) if name.endswith("seconds") else format_significant(value)
 
 
 def render_terminal(table: Table) -> TerminalTable:

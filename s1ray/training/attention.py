@@ -43,7 +43,14 @@ def describe_documents(
     device: torch.device,
     sequence_group: dist.ProcessGroup | None,
 ) -> Documents:
-    """Return the documents of a row."""
+    """Return the documents of a row.
+
+    Args:
+        lengths: Tokens of each, in order.
+        backend: How attention keeps them apart.
+        device: Where their indices lie.
+        sequence_group: The ranks that share the row; None for one.
+    """
     boundaries = F.pad(torch.tensor(lengths).cumsum(0), (1, 0)).to(torch.int32)
     return Documents(
         lengths=lengths,

@@ -6,6 +6,7 @@ tokens nor tensors are known here. Every rank computes the same plan.
 
 import hashlib
 import heapq
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,11 @@ class BatchPlan:
     """How the samples of a run are cut into steps and forward passes."""
 
     seed: int
-    num_epochs: int
+    num_epochs: int | None
+    """The run's length; where it is None, one of the next two is."""
+    max_steps: int | None
+    max_tokens: int | None
+    """The run ends with the step that reaches so many."""
     global_batch_size: int
     micro_batch_tokens: int | None
     """Most tokens in one forward pass of a group; None for one sample each."""
@@ -62,6 +67,26 @@ def count_steps(num_samples: int, *, global_batch_size: int, num_epochs: int) ->
     return num_epochs * math.ceil(num_samples / global_batch_size)
 
 
+def count_run_steps(lengths: Sequence[int], *, plan: BatchPlan) -> int:
+    """Return the optimizer steps of a whole run, however its length is given."""
+    if plan.max_steps is not None:
+        return plan.max_steps
+    if plan.num_epochs is not None:
+        return count_steps(
+            len(lengths), global_batch_size=plan.global_batch_size, num_epochs=plan.num_epochs
+        )
+    assert plan.max_tokens is not None  # the configuration's own check
+    seen = num_steps = 0
+    for epoch in itertools.count():
+        order = order_epoch(len(lengths), seed=plan.seed, epoch=epoch)
+        for begin in range(0, len(order), plan.global_batch_size):
+            seen += sum(lengths[i] for i in order[begin : begin + plan.global_batch_size])
+            num_steps += 1
+            if seen >= plan.max_tokens:
+                return num_steps
+    raise AssertionError
+
+
 def plan_steps(
     lengths: Sequence[int], *, plan: BatchPlan, samples_consumed: int
 ) -> Iterator[StepPlan]:
@@ -81,14 +106,18 @@ def plan_steps(
         num_samples, global_batch_size=plan.global_batch_size, num_epochs=1
     )
     _check_plan(lengths, plan=plan, samples_consumed=samples_consumed)
-    while samples_consumed < plan.num_epochs * num_samples:
+    num_steps = count_run_steps(lengths, plan=plan)
+    while True:
         epoch, begin = divmod(samples_consumed, num_samples)
+        step = epoch * steps_per_epoch + begin // plan.global_batch_size + 1
+        if step > num_steps:
+            return
         order = order_epoch(num_samples, seed=plan.seed, epoch=epoch)
         samples = order[begin : begin + plan.global_batch_size]
         samples_consumed += len(samples)
         groups = _assign(samples, lengths, plan=plan)
         yield StepPlan(
-            step=epoch * steps_per_epoch + begin // plan.global_batch_size + 1,
+            step=step,
             epoch=samples_consumed / num_samples,
             samples_consumed=samples_consumed,
             samples=samples,

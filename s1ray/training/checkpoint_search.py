@@ -38,7 +38,7 @@ class CheckpointSearch:
 def find_newest_checkpoint(directory: Path, *, num_threads: int) -> CheckpointSearch:
     """Return the newest checkpoint whose files are what they were, and the damaged newer ones."""
     passed_over: list[PassedOver] = []
-    for checkpoint in sorted(_list_committed(directory), key=_order, reverse=True):
+    for checkpoint in sorted(list_committed(directory), key=_order, reverse=True):
         damage = find_damage(checkpoint, num_threads=num_threads)
         if damage is None:
             newest = to_reference(checkpoint, read_manifest(checkpoint))
@@ -77,7 +77,7 @@ def choose_checkpoint(directory: Path, *, resume: str, num_threads: int) -> Chec
             f"checkpoint.resume={resume!r} cannot be resumed from: {damage_found}. Legal: auto, "
             f"must, never, or the path of a checkpoint (a directory with a {MANIFEST_FILE})."
         )
-    for later in _list_committed(directory):
+    for later in list_committed(directory):
         if checkpoint.parent == directory.resolve() and _order(later) > _order(checkpoint):
             _delete(later)
     newest = to_reference(checkpoint, read_manifest(checkpoint))
@@ -107,7 +107,7 @@ def apply_retention(
     what it was.
     """
     readable = []
-    for checkpoint in sorted(_list_committed(directory), key=_order):
+    for checkpoint in sorted(list_committed(directory), key=_order):
         try:
             readable.append((checkpoint, read_manifest(checkpoint).kind))
         except ValueError:
@@ -127,7 +127,8 @@ def _delete(checkpoint: Path) -> None:
     shutil.rmtree(checkpoint)
 
 
-def _list_committed(directory: Path) -> list[Path]:
+def list_committed(directory: Path) -> list[Path]:
+    """Return the checkpoints that were committed, in no order; their files are not looked at."""
     if not directory.is_dir():
         return []
     return [path for path in directory.iterdir() if (path / MANIFEST_FILE).exists()]

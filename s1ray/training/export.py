@@ -16,7 +16,12 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from s1ray.config.checkpoint import ExportDtype
-from s1ray.model_source.model_directory import CHAT_TEMPLATE_FILE, TOKENIZER_CONFIG_FILE
+from s1ray.model_source.model_directory import (
+    ADAPTER_CONFIG_FILE,
+    ADAPTER_WEIGHTS_FILE,
+    CHAT_TEMPLATE_FILE,
+    TOKENIZER_CONFIG_FILE,
+)
 from s1ray.model_source.staging import staged_directory
 from s1ray.training.model import PackedLanguageModel, file_name
 from s1ray.training.peers import Peers
@@ -113,8 +118,8 @@ def export_adapter(
         content = settings.to_dict() | {"inference_mode": True}
         content |= {"base_model_name_or_path": base_model, "revision": base_revision}
         with staged_directory(target, is_replacing=True) as staging:
-            save_file(dict(weights), staging / "adapter_model.safetensors", {"format": "pt"})
-            _write_json(staging / "adapter_config.json", content)
+            save_file(dict(weights), staging / ADAPTER_WEIGHTS_FILE, {"format": "pt"})
+            _write_json(staging / ADAPTER_CONFIG_FILE, content)
             _copy_files(source, staging, names=TOKENIZER_FILES)
 
     _write_on_first_rank(write, weights, peers)

@@ -14,15 +14,17 @@ from s1ray.config.model import ModelConfig
 from s1ray.config.training import ShardingConfig, TrainingConfig
 from s1ray.model_source.model_directory import load_tokenizer
 from s1ray.records import CheckpointRef, ReasoningTrace, StepMetrics
-from s1ray.training.batching import count_steps
+from s1ray.training.batching import count_run_steps
 from s1ray.training.checkpoint_search import CheckpointSearch, choose_checkpoint
+from s1ray.training.conditioning import condition_traces
 from s1ray.training.examples import TokenizedSet, tokenize_traces
 from s1ray.training.export import export_adapter, export_model
-from s1ray.training.loop import TrainState, start_state, train
+from s1ray.training.loop import TrainState, plan_batches, start_state, train
 from s1ray.training.peers import join_peers
 from s1ray.training.restoration import load_checkpoint
 from s1ray.training.saver import CheckpointSaver
 from s1ray.training.sharding import Ranks, join_ranks
+from s1ray.training.token_cache import remember_examples
 
 CHECKPOINTS = "checkpoints"
 EXPORT = "export"
@@ -43,6 +45,9 @@ class FineTuneJob:
     """What must be equal in a run that goes on from these checkpoints."""
     resume_from: Path | None
     """Where the run begins while it has no checkpoint of its own; None for the base model."""
+    token_cache: Path | None
+    """File of the tokenised traces, named by the fingerprint of all that makes them; None for no
+    file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +63,27 @@ class FineTuneStart:
 
 
 def tokenize_for(job: FineTuneJob, traces: Sequence[ReasoningTrace]) -> TokenizedSet:
-    """Return the job's examples; see ``tokenize_traces``."""
+    """Return the job's examples, from its cache where they are there; see ``tokenize_traces``."""
+    if job.token_cache is None:
+        return _tokenize(job, traces)
+    return remember_examples(
+        job.token_cache,
+        fingerprint=job.token_cache.stem,
+        make=lambda: _tokenize(job, traces),
+    )
+
+
+def _tokenize(job: FineTuneJob, traces: Sequence[ReasoningTrace]) -> TokenizedSet:
+    tokenizer, delimiters = load_tokenizer(job.model_path), DELIMITERS[job.model.delimiters]
     return tokenize_traces(
-        traces,
-        load_tokenizer(job.model_path),
-        delimiters=DELIMITERS[job.model.delimiters],
+        condition_traces(
+            traces,
+            conditioning=job.training.conditioning,
+            tokenizer=tokenizer,
+            delimiters=delimiters,
+        ),
+        tokenizer,
+        delimiters=delimiters,
         system_prompt=job.model.system_prompt,
         max_seq_len=job.training.max_seq_len,
         overflow=job.training.overflow,
@@ -76,6 +97,7 @@ def fine_tune(
     on_start: Callable[[FineTuneStart], None],
     on_step: Callable[[StepMetrics], None],
     should_stop: Callable[[], bool],
+    should_hurry: Callable[[], bool],
 ) -> bool:
     """Train to the end and export, or to where it is asked to stop; a collective call.
 
@@ -85,6 +107,7 @@ def fine_tune(
         on_start: Called once on every rank, when the start is known.
         on_step: Called on every rank after every step.
         should_stop: Asked on every rank after every step; one yes saves and ends the run on all.
+        should_hurry: Asked as often: whether this rank may soon be killed. One yes saves at once.
 
     Returns:
         Whether the run is finished and exported; otherwise a checkpoint of its last step exists.
@@ -94,24 +117,11 @@ def fine_tune(
         FloatingPointError: See ``train``.
     """
     ranks = join_ranks(job.sharding)
-    examples = tokenize_for(job, traces)
-    num_steps = count_steps(
-        len(examples.examples),
-        global_batch_size=job.training.global_batch_size,
-        num_epochs=job.training.num_epochs,
-    )
-    state, search = _begin(job, ranks)
-    on_start(
-        FineTuneStart(
-            checkpoint=search.newest,
-            passed_over=tuple(f"{item.path}: {item.reason}" for item in search.passed_over),
-            num_steps=num_steps,
-            examples=examples,
-        )
-    )
+    state, start = _begin(job, traces, ranks)
+    on_start(start)
     steps = train(
         state,
-        examples=examples.examples,
+        examples=start.examples.examples,
         training=job.training,
         sharding=job.sharding,
         ranks=ranks,
@@ -121,8 +131,10 @@ def fine_tune(
     try:
         for metrics in steps:
             on_step(metrics)
-            is_last = metrics.step == num_steps
-            outcome = saver.after_step(state, is_last=is_last, is_stopping=should_stop())
+            is_last = metrics.step == start.num_steps
+            outcome = saver.after_step(
+                state, is_last=is_last, is_stopping=should_stop(), is_hurried=should_hurry()
+            )
             if outcome.is_stopping and not is_last:
                 return False
     finally:
@@ -131,7 +143,25 @@ def fine_tune(
     return True
 
 
-def _begin(job: FineTuneJob, ranks: Ranks) -> tuple[TrainState, CheckpointSearch]:
+def _begin(
+    job: FineTuneJob, traces: Sequence[ReasoningTrace], ranks: Ranks
+) -> tuple[TrainState, FineTuneStart]:
+    """Return the state before the first step, and what is known then; samples are read first."""
+    examples = tokenize_for(job, traces)
+    num_steps = count_run_steps(
+        [len(example.input_ids) for example in examples.examples],
+        plan=plan_batches(job.training, sharding=job.sharding, ranks=ranks),
+    )
+    state, search = _restore(job, ranks)
+    return state, FineTuneStart(
+        checkpoint=search.newest,
+        passed_over=tuple(f"{item.path}: {item.reason}" for item in search.passed_over),
+        num_steps=num_steps,
+        examples=examples,
+    )
+
+
+def _restore(job: FineTuneJob, ranks: Ranks) -> tuple[TrainState, CheckpointSearch]:
     """Return the state to go on from: the newest good checkpoint's, else where the job begins."""
     peers = join_peers(timeout_seconds=job.checkpoint.commit_timeout_seconds)
     state = start_state(job.model_path, training=job.training, sharding=job.sharding, ranks=ranks)

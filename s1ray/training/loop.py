@@ -12,16 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
-from torch.distributed.tensor import DTensor
-from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
 from s1ray.config.training import ShardingConfig, TrainingConfig
 from s1ray.records import StepMetrics, TokenizedExample
 from s1ray.training.adapters import add_adapters, initialize_adapters
-from s1ray.training.attention import describe_documents
-from s1ray.training.batching import BatchPlan, StepPlan, count_steps, plan_steps
+from s1ray.training.batching import BatchPlan, StepPlan, count_run_steps, plan_steps
+from s1ray.training.gradient import accumulate_gradient, clip_gradient
 from s1ray.training.model import (
     FlopCount,
     PackedLanguageModel,
@@ -32,11 +29,8 @@ from s1ray.training.model import (
 )
 from s1ray.training.optimizer import build_optimizer
 from s1ray.training.packing import (
-    IGNORE_INDEX,
-    PackedBatch,
     count_padding,
     count_supervised,
-    cut_row,
     pack,
     weigh_samples,
 )
@@ -64,6 +58,12 @@ def start_state(
     """Return the state before the first step, with the weights of a local model directory.
 
     Each rank reads and holds its own slices alone.
+
+    Args:
+        path: Of the model directory.
+        training: What is computed.
+        sharding: On what.
+        ranks: Who takes part.
 
     Raises:
         ValueError: The directory, the adapters' targets or the sequence parallelism do not fit.
@@ -114,29 +114,43 @@ def train(
 
     ``state`` is updated in place; at each yield it is exactly what a checkpoint should hold.
 
+    Args:
+        state: Where the run stands.
+        examples: All of the run's, in the order that positions count in.
+        training: What is computed.
+        sharding: On what.
+        ranks: Who takes part.
+
     Raises:
         FloatingPointError: The loss or the gradient is not finite. The optimizer step was not
             taken and the samples are named. Every rank raises alike.
         ValueError: The state's position does not belong to these examples.
     """
+    plan = plan_batches(training, sharding=sharding, ranks=ranks)
+    lengths = [len(example.input_ids) for example in examples]
     run = _Run(
         examples=examples,
         training=training,
         sharding=sharding,
         ranks=ranks,
-        schedule=_build_schedule(training, num_samples=len(examples)),
+        schedule=_build_schedule(training, num_steps=count_run_steps(lengths, plan=plan)),
         flops=count_flops(state.model),
     )
-    plan = BatchPlan(
+    for step in plan_steps(lengths, plan=plan, samples_consumed=state.samples_consumed):
+        yield _do_step(state, step, run)
+
+
+def plan_batches(training: TrainingConfig, *, sharding: ShardingConfig, ranks: Ranks) -> BatchPlan:
+    """Return how the samples of a run are cut, as its configuration says."""
+    return BatchPlan(
         seed=training.seed,
         num_epochs=training.num_epochs,
+        max_steps=training.max_steps,
+        max_tokens=training.max_tokens,
         global_batch_size=training.global_batch_size,
         micro_batch_tokens=sharding.micro_batch_tokens,
         num_groups=ranks.num_groups,
     )
-    lengths = [len(example.input_ids) for example in examples]
-    for step in plan_steps(lengths, plan=plan, samples_consumed=state.samples_consumed):
-        yield _do_step(state, step, run)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,8 +179,14 @@ def _do_step(state: TrainState, step: StepPlan, run: _Run) -> StepMetrics:
         )
         for samples in step.groups[run.ranks.group]
     ]
-    sample_losses = _accumulate_gradient(state.model, batches, step=step, run=run)
-    grad_norm = _clip_gradient(state.model, max_norm=run.training.optimizer.max_grad_norm)
+    sample_losses = accumulate_gradient(
+        state.model,
+        batches,
+        num_samples=len(step.samples),
+        ranks=run.ranks,
+        backend=run.sharding.attention,
+    )
+    grad_norm = clip_gradient(state.model, max_norm=run.training.optimizer.max_grad_norm)
     _check_finite([run.examples[i].key for i in step.samples], sample_losses, grad_norm, step.step)
     learning_rate = run.schedule.learning_rate(step.step)
     for group in state.optimizer.param_groups:
@@ -183,42 +203,6 @@ def _do_step(state: TrainState, step: StepPlan, run: _Run) -> StepMetrics:
         learning_rate=learning_rate,
         seconds=time.perf_counter() - began,
     )
-
-
-def _accumulate_gradient(
-    model: PackedLanguageModel, batches: Sequence[PackedBatch], *, step: StepPlan, run: _Run
-) -> list[float]:
-    """Add the step's gradient to the parameters and return the summed loss of each sample."""
-    ranks = run.ranks
-    sums = torch.zeros(len(step.samples) + 1, dtype=torch.float64, device=ranks.device)
-    for batch in batches:
-        row = cut_row(batch, part=ranks.part, num_parts=ranks.sequence_parallel)
-        supervised = (row.labels != IGNORE_INDEX).nonzero().squeeze(-1)
-        result = model(
-            input_ids=row.input_ids.to(ranks.device),
-            position_ids=row.position_ids.to(ranks.device),
-            supervised=supervised.to(ranks.device),
-            targets=row.labels[supervised].to(ranks.device),
-            loss_weights=row.loss_weights[supervised].to(ranks.device),
-            documents=describe_documents(
-                batch.document_lengths,
-                backend=run.sharding.attention,
-                device=ranks.device,
-                sequence_group=ranks.sequence_group,
-            ),
-        )
-        # FSDP averages gradients over ranks; the step's loss is their sum.
-        (result.loss * ranks.world_size).backward()
-        slots = row.sample_slots[supervised].to(ranks.device)
-        sums.index_add_(0, slots, result.token_losses.to(torch.float64))
-    return list(map(float, ranks.reduce(sums, is_maximum=False).tolist()[:-1]))
-
-
-def _clip_gradient(model: PackedLanguageModel, *, max_norm: float) -> float:
-    """Scale the gradient down to ``max_norm`` and return its norm before."""
-    norm: Tensor = clip_grad_norm_(model.parameters(), max_norm)
-    whole = norm.full_tensor() if isinstance(norm, DTensor) else norm
-    return float(whole)
 
 
 def _check_finite(
@@ -280,12 +264,7 @@ def _peak_memory_gib(device: torch.device) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB
 
 
-def _build_schedule(training: TrainingConfig, *, num_samples: int) -> Schedule:
-    num_steps = count_steps(
-        num_samples,
-        global_batch_size=training.global_batch_size,
-        num_epochs=training.num_epochs,
-    )
+def _build_schedule(training: TrainingConfig, *, num_steps: int) -> Schedule:
     return build_schedule(
         peak_learning_rate=training.optimizer.learning_rate,
         warmup_ratio=training.optimizer.warmup_ratio,

@@ -9,6 +9,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from s1ray.training.liger import compute_fused, find_kernel
+
+_PRODUCT_ROWS = 8192
+"""Rows of the head's gradient that exist in the compute dtype; more would be memory, not speed."""
+
 
 class WeightedLoss(NamedTuple):
     """A tuple, so that sharding finds the tensor that the backward pass begins with."""
@@ -26,7 +31,8 @@ def linear_cross_entropy(
 
     The gradient is computed together with the loss, chunk by chunk, so that logits of
     ``chunk_tokens`` positions are all that ever exists and no product is done twice. Under autocast
-    products run in its dtype; the softmax and the sum over chunks are float32.
+    products run in its dtype; the softmax and the sum over chunks are float32. On CUDA liger-kernel
+    does it where that is installed, in chunks of its own size.
 
     Args:
         hidden: Shape [positions, hidden_size]. May have no position: the loss is 0 and the
@@ -66,27 +72,30 @@ class _LinearCrossEntropy(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         needs_hidden = has_gradient and ctx.needs_input_grad[0]
         needs_weight = has_gradient and ctx.needs_input_grad[1]
-        grad_hidden = torch.zeros_like(hidden) if needs_hidden else None
-        grad_weight = torch.zeros_like(weight, dtype=torch.float32) if needs_weight else None
-        token_losses = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
+        kernel = find_kernel() if hidden.is_cuda and len(hidden) else None
         with torch.autocast(hidden.device.type, enabled=False):
-            head = weight.to(dtype)
-            for begin in range(0, len(hidden), chunk_tokens):
-                part = slice(begin, begin + chunk_tokens)
-                rows = hidden[part].to(dtype)
-                scores = (rows @ head.T).log_softmax(dim=-1, dtype=torch.float32)
-                token_losses[part] = -scores.gather(-1, targets[part, None]).squeeze(-1)
-                if not (needs_hidden or needs_weight):
-                    continue
-                slope = _differentiate(scores, targets[part], loss_weights[part]).to(dtype)
-                if grad_hidden is not None:
-                    grad_hidden[part] = slope @ head
-                if grad_weight is not None and dtype is torch.float32:
-                    grad_weight.addmm_(slope.T, rows)
-                elif grad_weight is not None:
-                    grad_weight += slope.T @ rows
+            if kernel is not None:
+                token_losses, grad_hidden, grad_weight = compute_fused(
+                    kernel,
+                    hidden.to(dtype),
+                    weight.to(dtype),
+                    targets=targets,
+                    loss_weights=loss_weights,
+                    needs_gradient=needs_hidden or needs_weight,
+                    needs_weight=needs_weight,
+                )
+            else:
+                token_losses, grad_hidden, grad_weight = _compute_in_chunks(
+                    hidden,
+                    weight.to(dtype),
+                    targets=targets,
+                    loss_weights=loss_weights,
+                    chunk_tokens=chunk_tokens,
+                    needs_hidden=needs_hidden,
+                    needs_weight=needs_weight,
+                )
         ctx.save_for_backward(grad_hidden, grad_weight)
-        ctx.weight_dtype = weight.dtype
+        ctx.dtypes = hidden.dtype, weight.dtype
         ctx.mark_non_differentiable(token_losses)
         return (token_losses * loss_weights).sum(), token_losses
 
@@ -94,11 +103,55 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_loss: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         grad_hidden, grad_weight = ctx.saved_tensors
+        hidden_dtype, weight_dtype = ctx.dtypes
+        # In place: a second copy of a large head's gradient would be gigabytes. A second backward
+        # pass is refused by autograd, which counts the changes of what was saved.
         if grad_hidden is not None:
-            grad_hidden = grad_hidden * grad_loss
+            grad_hidden = grad_hidden.mul_(grad_loss).to(hidden_dtype)
         if grad_weight is not None:
-            grad_weight = (grad_weight * grad_loss).to(ctx.weight_dtype)
+            grad_weight = grad_weight.mul_(grad_loss).to(weight_dtype)
         return grad_hidden, grad_weight, None, None, None, None, None
+
+
+def _compute_in_chunks(
+    hidden: Tensor,
+    head: Tensor,
+    *,
+    targets: Tensor,
+    loss_weights: Tensor,
+    chunk_tokens: int,
+    needs_hidden: bool,
+    needs_weight: bool,
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Return token losses and the gradients of their weighted sum, to ``hidden`` and to ``head``.
+
+    Products run in the dtype of ``head``.
+    """
+    grad_hidden = torch.zeros_like(hidden) if needs_hidden else None
+    grad_weight = torch.zeros_like(head, dtype=torch.float32) if needs_weight else None
+    token_losses = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
+    for begin in range(0, len(hidden), chunk_tokens):
+        part = slice(begin, begin + chunk_tokens)
+        rows = hidden[part].to(head.dtype)
+        scores = (rows @ head.T).log_softmax(dim=-1, dtype=torch.float32)
+        token_losses[part] = -scores.gather(-1, targets[part, None]).squeeze(-1)
+        if not (needs_hidden or needs_weight):
+            continue
+        slope = _differentiate(scores, targets[part], loss_weights[part]).to(head.dtype)
+        if grad_hidden is not None:
+            grad_hidden[part] = slope @ head
+        if grad_weight is not None and head.dtype is torch.float32:
+            grad_weight.addmm_(slope.T, rows)
+        elif grad_weight is not None:
+            _add_product(grad_weight, slope.T, rows)
+    return token_losses, grad_hidden, grad_weight
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add a product to a float32 total; it exists for some rows at a time, in its own dtype."""
+    for begin in range(0, len(total), _PRODUCT_ROWS):
+        part = slice(begin, begin + _PRODUCT_ROWS)
+        total[part] += left[part] @ right
 
 
 def _differentiate(log_probabilities: Tensor, targets: Tensor, loss_weights: Tensor) -> Tensor:

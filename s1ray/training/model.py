@@ -18,6 +18,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from s1ray.training.attention import ATTENTION, Documents
 from s1ray.training.loss import WeightedLoss, linear_cross_entropy
+from s1ray.training.sequence import check_degree
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
@@ -84,6 +85,20 @@ class PackedLanguageModel(nn.Module):
                 loss_weights=loss_weights,
                 chunk_tokens=self.loss_chunk_tokens,
             )
+
+
+def check_heads(path: Path, *, degree: int) -> None:
+    """Refuse a sequence parallelism that the heads of a model directory do not allow.
+
+    Raises:
+        ValueError: With the legal degrees.
+    """
+    config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    check_degree(
+        degree,
+        num_heads=config.num_attention_heads,
+        num_key_value_heads=config.num_key_value_heads,
+    )
 
 
 def create_causal_lm(path: Path, *, dtype: torch.dtype) -> PreTrainedModel:
@@ -186,7 +201,7 @@ def copy_rows(parameter: Tensor, whole: WholeTensor) -> None:
     """Copy a whole weight, or this rank's rows of it, into a parameter.
 
     Args:
-        parameter: Sharded over dim 0, or not at all.
+        parameter: Of any shape; sharded over dim 0, or not at all.
         whole: A tensor, or a slice of a safetensors file that is read here.
     """
     local = parameter.to_local() if isinstance(parameter, DTensor) else parameter

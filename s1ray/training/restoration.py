@@ -81,6 +81,31 @@ def load_checkpoint(
     _make_room(state.model, state.optimizer, stored)
     tensors = collect_tensors(state.model, state.optimizer)
     _check_shapes(tensors, stored, checkpoint)
+    _load(tensors, reader, peers)
+    state.step, state.samples_consumed = manifest.step, manifest.samples_consumed
+    if manifest.world_size == peers.world_size:
+        _restore_random_state(checkpoint / random_file_name(peers.rank))
+    return manifest
+
+
+def read_checkpoint(checkpoint: Path) -> dict[str, Tensor]:
+    """Return every tensor of a checkpoint, whole and by name, on one process without a model.
+
+    Raises:
+        ValueError: It holds something else than tensors, or its metadata cannot be read.
+        RuntimeError: Its files cannot be read.
+    """
+    reader = _PlainReader(checkpoint)
+    tensors = {
+        name: torch.empty(metadata.size, dtype=metadata.properties.dtype)
+        for name, metadata in _read_tensor_metadata(reader).items()
+    }
+    _load(tensors, reader, Peers(rank=0, world_size=1, group=None))
+    return tensors
+
+
+def _load(tensors: Mapping[str, Tensor], reader: "_PlainReader", peers: Peers) -> None:
+    """Fill tensors in place from a checkpoint; a collective call."""
     silence_single_process_warning()
     try:
         state_dict_loader.load(
@@ -91,13 +116,9 @@ def load_checkpoint(
         )
     except CheckpointException as error:
         raise RuntimeError(
-            f"{checkpoint} cannot be read: {describe_failures(error, rank=peers.rank)}. Set "
-            "checkpoint.resume=auto to go on from an earlier checkpoint."
+            f"{reader.checkpoint_id} cannot be read: {describe_failures(error, rank=peers.rank)}. "
+            "Set checkpoint.resume=auto to go on from an earlier checkpoint."
         ) from error
-    state.step, state.samples_consumed = manifest.step, manifest.samples_consumed
-    if manifest.world_size == peers.world_size:
-        _restore_random_state(checkpoint / random_file_name(peers.rank))
-    return manifest
 
 
 def _restore_random_state(path: Path) -> None:

@@ -4,7 +4,6 @@ It decides between steps, copies the state to host memory and writes it in a thr
 does not know what a checkpoint consists of, Ray or signals.
 """
 
-import math
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -61,22 +60,30 @@ class CheckpointSaver:
         self._stager = _build_stager()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: Future[CheckpointRef] | None = None
-        self._saved_at = monotonic()
-        self._write_seconds = 0.0
+        self._saved_at = self._returned_at = monotonic()
+        self._step_seconds = (0.0, 0.0)
+        self._write_seconds: float | None = None
 
-    def after_step(self, state: TrainState, *, is_last: bool, is_stopping: bool) -> StepOutcome:
+    def after_step(
+        self, state: TrainState, *, is_last: bool, is_stopping: bool, is_hurried: bool
+    ) -> StepOutcome:
         """Save what is due, and return what has been committed.
 
         Args:
             state: At a step's boundary; it may change as soon as this returns.
             is_last: Whether the run ends here; its checkpoint is permanent.
             is_stopping: Whether this rank was asked to stop.
+            is_hurried: Whether this rank may soon be killed: a checkpoint is due as soon as the one
+                before is written.
 
         Raises:
             OSError: The disk is full. The checkpoint being written is gone, earlier ones are good.
             RuntimeError: A checkpoint could not be written. Every rank raises alike.
         """
-        is_due, is_written, is_stopping = self._agree(is_stopping=is_stopping)
+        self._step_seconds = (self._step_seconds[1], monotonic() - self._returned_at)
+        is_due, is_written, is_stopping = self._agree(
+            is_stopping=is_stopping, is_hurried=is_hurried
+        )
         kind = self._choose_kind(state.step, is_last=is_last, is_due=is_due or is_stopping)
         committed = []
         if self._pending is not None and (is_written or kind is not None):
@@ -85,6 +92,7 @@ class CheckpointSaver:
             self._start(state, kind)
             if is_last or is_stopping or self._config.mode == "synchronous":
                 committed.append(self._collect())
+        self._returned_at = monotonic()
         return StepOutcome(committed=tuple(committed), is_stopping=is_stopping)
 
     def close(self) -> tuple[CheckpointRef, ...]:
@@ -95,20 +103,30 @@ class CheckpointSaver:
             self._thread.shutdown()
             self._stager.close()
 
-    def _agree(self, *, is_stopping: bool) -> tuple[bool, bool, bool]:
-        """Return the same on every rank: rank 0's clock and thread decide, any rank may stop."""
+    def _agree(self, *, is_stopping: bool, is_hurried: bool) -> tuple[bool, bool, bool]:
+        """Return the same on every rank: rank 0's clock and thread decide, any rank may ask."""
         is_busy = self._pending is not None and not self._pending.done()
-        is_due = not is_busy and monotonic() - self._saved_at >= self._temporary_interval()
         is_written = self._pending is not None and not is_busy
-        votes = self._step_peers.gather((is_due, is_written, is_stopping))
-        return votes[0][0], votes[0][1], any(vote[2] for vote in votes)
+        vote = (self._is_due() and not is_busy, is_written, is_stopping, is_hurried)
+        votes = self._step_peers.gather(vote)
+        is_due, is_written, _, _ = votes[0]
+        is_asked = any(vote[3] for vote in votes) and (is_written or self._pending is None)
+        return is_due or is_asked, is_written, any(vote[2] for vote in votes)
 
-    def _temporary_interval(self) -> float:
-        """Return seconds between temporary checkpoints; a slow disk makes them rarer."""
-        every = self._config.temporary_every_seconds
-        if every is None:
-            return math.inf
-        return max(every, self._write_seconds / self._config.temporary_write_share)
+    def _is_due(self) -> bool:
+        """Whether a temporary checkpoint begun a step later might be committed too late.
+
+        What a crash costs is what was done since the state of the last checkpoint that exists. So
+        the next one is begun the time of a write and of a step before the limit. A slow disk makes
+        checkpoints rarer: they may take only their share of the time.
+        """
+        limit = self._config.max_lost_seconds
+        if limit is None:
+            return False
+        expected = limit / 2 if self._write_seconds is None else self._write_seconds
+        least = (self._write_seconds or 0.0) / self._config.temporary_write_share
+        due = max(limit - expected - max(self._step_seconds), least)
+        return monotonic() - self._saved_at >= due
 
     def _choose_kind(self, step: int, *, is_last: bool, is_due: bool) -> CheckpointKind | None:
         every = self._config.permanent_every_steps
@@ -124,6 +142,7 @@ class CheckpointSaver:
             kind=kind,
             identity=self._identity,
         )
+        self._saved_at = monotonic()
         checkpoint = self._step_peers.decide(lambda: name_checkpoint(self._directory, step=step))
         tensors = collect_tensors(state.model, state.optimizer)
         if self._config.mode == "asynchronous":
@@ -131,7 +150,6 @@ class CheckpointSaver:
         self._pending = self._thread.submit(
             self._write, tensors, read_random_state(), checkpoint, position
         )
-        self._saved_at = monotonic()
 
     def _write(
         self,
@@ -140,7 +158,7 @@ class CheckpointSaver:
         checkpoint: Path,
         position: Position,
     ) -> CheckpointRef:
-        peers, began = self._write_peers, monotonic()
+        peers, began = self._write_peers, self._saved_at
         written = write_checkpoint(
             tensors, random_state, checkpoint, position=position, peers=peers
         )

@@ -59,7 +59,7 @@ class Ranks:
         return self.rank % self.sequence_parallel
 
     def reduce(self, values: Tensor, *, is_maximum: bool) -> Tensor:
-        """Return the sum or the maximum over all ranks; the same bits on each."""
+        """Return the sum or the maximum over all ranks, of one shape; the same bits on each."""
         if self.world_size > 1:
             dist.all_reduce(values, dist.ReduceOp.MAX if is_maximum else dist.ReduceOp.SUM)
         return values

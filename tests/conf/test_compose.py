@@ -35,6 +35,8 @@ def test_experiments_are_there() -> None:
         ("+training.optimizer.lr=1", "training.optimizer.lr"),
         ("training.optimizer.learning_rate=fast", "training.optimizer.learning_rate"),
         ("training.num_epochs=0", "training.num_epochs"),
+        ("training.max_steps=3", "training"),
+        ("training.num_epochs=null", "training"),
         ("~budget.num_waits", "budget.num_waits"),
     ],
 )
@@ -55,7 +57,7 @@ def _group_choices() -> list[str]:
     return [f"{g.name}={choice.stem}" for g in groups for choice in sorted(g.glob("*.yaml"))]
 
 
-UNRELATED = {"running_sums", "kuberay", "endpoint"}
+UNRELATED = {"bootstrap", "running_sums", "kuberay", "endpoint", "on_prem", "suite"}
 """Groups of other primaries, or of parts of others."""
 
 
@@ -69,6 +71,15 @@ def test_every_group_choice_composes(choice: str) -> None:
     override = f"{group}=[{name}]" if group == "benchmark" else choice
 
     assert _compose("experiment=tiny", override)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "endpoint").glob("*.yaml")))
+def test_an_endpoint_is_sent_its_own_fields_alone(name: str) -> None:
+    own = {"openai": {"reasoning_effort"}, "gemini": {"extra_body"}}
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        endpoint = compose(overrides=[f"+endpoint={name}"]).endpoint
+
+    assert set(endpoint.extra) == own.get(name, set())
 
 
 def test_no_yaml_names_a_class_or_interpolates_the_environment() -> None:

@@ -1,8 +1,12 @@
 """Pool items for tests."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from s1ray.curation.items import PoolItem
 from s1ray.curation.rows import hash_question
 from s1ray.records import AnswerKind, Question, ReasoningTrace
+from tests.grading.settings import read_grading
 
 
 def make_item(
@@ -28,3 +32,17 @@ def make_item(
         question=question, thinking=thinking, answer="1", teacher="T", is_correct=is_correct
     )
     return PoolItem(trace=trace, origin=f"{source}:{text}", level=level)
+
+
+def ask_models(judges: Sequence[str], *, num_samples: int) -> dict[str, Any]:
+    """Return the settings of a difficulty that models of the recipe judge."""
+    return {
+        "kind": "models",
+        "judges": {name: {"kind": "recipe"} for name in judges},
+        "sampling": {"temperature": 0.0, "top_p": 1.0, "top_k": 0},
+        "grading": read_grading("layered"),
+        "seed": 0,
+        "num_samples": num_samples,
+        "max_pass_rate": 0.0,
+        "keep_unscored": True,
+    }

@@ -39,7 +39,11 @@ def test_card_counts_sources_domains_grades_and_lengths() -> None:
     protected = [ProtectedQuestion(benchmark="b", item=str(n), text="t") for n in range(4)]
 
     card = describe_card(
-        _curation(), pool=_pool(), protected=protected, count_tokens=lambda text: len(text.split())
+        _curation(),
+        pool=_pool(),
+        protected=protected,
+        count_tokens=lambda text: len(text.split()),
+        unit="words",
     )
 
     assert card["sources"] == [
@@ -48,7 +52,7 @@ def test_card_counts_sources_domains_grades_and_lengths() -> None:
     ]
     assert card["domains"] == dict(Counter(["d", "e", "d"]))
     assert card["grades"] == {"not graded": 2, "correct": 1}
-    assert card["lengths"]["thinking_tokens"] == {
+    assert card["lengths"]["thinking_words"] == {
         "shortest": 1,
         "median": 2,
         "longest": 3,
@@ -59,7 +63,7 @@ def test_card_counts_sources_domains_grades_and_lengths() -> None:
 
 
 def test_card_reads_as_markdown() -> None:
-    card = describe_card(_curation(), pool=_pool(), protected=[], count_tokens=len)
+    card = describe_card(_curation(), pool=_pool(), protected=[], count_tokens=len, unit="tokens")
 
     text = render_card(card, title="s1k")
 

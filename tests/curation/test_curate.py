@@ -15,6 +15,7 @@ from s1ray.curation.items import PoolItem, ProtectedQuestion, Rejection
 from s1ray.curation.running_sums import generate_running_sums
 from s1ray.curation.screening import CurationRules
 from s1ray.records import Verdict
+from tests.curation.made import ask_models
 
 
 def _rules(
@@ -82,10 +83,10 @@ def test_curate_drops_repeats_test_questions_and_solved_ones_and_accounts_for_al
     result = curate(
         pool,
         protected=_protect(test),
-        verdicts={key: {"base": Verdict.CORRECT} for key in solved},
+        verdicts={key: {"base": [Verdict.CORRECT]} for key in solved},
         labels=None,
         count_tokens=len,
-        rules=_rules(difficulty={"kind": "models", "models": ["base"], "keep_unscored": True}),
+        rules=_rules(difficulty=ask_models(["base"], num_samples=1)),
         reject=rejections.append,
     )
 

@@ -14,12 +14,12 @@ from s1ray.config.curation import (
     QualityConfig,
     SelectionConfig,
 )
-from s1ray.config.pool import PoolConfig, RowsSourceConfig
+from s1ray.config.pool import PoolConfig, SourceConfig
 
 CONF = Path(__file__).parents[2] / "conf"
 GROUPS = {
     "pool": PoolConfig,
-    "pool/source": RowsSourceConfig,
+    "pool/source": SourceConfig,
     "decontamination": DecontaminationConfig,
     "quality": QualityConfig,
     "difficulty": DifficultyConfig,
@@ -60,7 +60,4 @@ def test_s1s_pool_names_all_of_its_sources_in_the_order_of_its_code() -> None:
     found = [next(name for name in families if source.startswith(name)) for source in pool.sources]
     assert list(dict.fromkeys(found)) == families
     assert len(families) == 16
-    assert all(
-        isinstance(source, RowsSourceConfig) and source.hub is not None
-        for source in pool.sources.values()
-    )
+    assert all(source.kind == "rows" and source.hub is not None for source in pool.sources.values())

@@ -11,6 +11,7 @@ from s1ray.config.curation import (
 from s1ray.curation.clusters import group_texts
 from s1ray.curation.diversity import ask_subject, find_domains, read_subject
 from tests.curation.made import make_item
+from tests.generation.test_openai_engine import configure
 
 CLUSTERS = ClustersDiversityConfig(
     kind="clusters",
@@ -85,7 +86,10 @@ def test_labels_are_looked_up_and_must_cover_every_question() -> None:
 def test_a_model_is_asked_for_a_subject_and_its_last_code_counts() -> None:
     subjects = {"05": "Combinatorics", "11": "Number theory"}
     config = SubjectsDiversityConfig(
-        kind="subjects", model="m", prompt="{subjects}\n--\n{question}", subjects=subjects
+        kind="subjects",
+        endpoint=configure(),
+        prompt="{subjects}\n--\n{question}",
+        subjects=subjects,
     )
 
     assert ask_subject("Why {x}?", config=config) == (

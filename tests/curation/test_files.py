@@ -98,3 +98,13 @@ def test_rows_that_are_no_labels_are_refused(tmp_path: Path) -> None:
         read_labels(path)
     with pytest.raises(ValueError, match=r"diversity.path=.*b.jsonl is no file"):
         read_labels(tmp_path / "b.jsonl")
+
+
+@pytest.mark.parametrize("pattern", ["../secret.jsonl", "a/../../secret.jsonl", "/etc/passwd"])
+def test_a_pattern_that_leads_out_of_the_root_is_refused(tmp_path: Path, pattern: str) -> None:
+    root = tmp_path / "pool"
+    (root / "a").mkdir(parents=True)
+    (tmp_path / "secret.jsonl").write_text("{}\n", encoding="utf-8")
+
+    with pytest.raises(ValueError, match=r"leads out of pool\.root"):
+        find_files(root, patterns=[pattern])

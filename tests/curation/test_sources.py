@@ -6,7 +6,9 @@ import pytest
 from s1ray.config.running_sums import RunningSumsConfig
 from s1ray.curation.items import PoolItem, RefusedRow
 from s1ray.curation.sources import Pool, fingerprint_pool, read_pool
+from s1ray.curation.traces import format_traces
 from tests.curation.declared import declare, declare_pool
+from tests.curation.made import make_item
 
 SUMS = {
     "min_terms": 2,
@@ -145,3 +147,26 @@ def test_a_hub_source_is_read_from_its_local_copy(
     assert asked == [
         ("o/r", {"repo_type": "dataset", "revision": "main", "allow_patterns": ["*.jsonl"]})
     ]
+
+
+def test_traces_are_read_as_they_were_written_and_malformed_ones_refused(tmp_path: Path) -> None:
+    trace = make_item("What is 1 + 1?", source="other", domain="sums", is_correct=False).trace
+    lines = [
+        format_traces([trace]),
+        '{"question": 1}\n',
+        "not json\n",
+        format_traces([make_item("see ![a figure]").trace]),
+        format_traces([make_item("y" * 101).trace]),
+    ]
+    (tmp_path / "traces.jsonl").write_text("".join(lines), encoding="utf-8")
+    source = {"kind": "traces", "origin": "us", "licence": "none", "files": ["traces.jsonl"]}
+    config = declare_pool(str(tmp_path), sources={"mine": source}, max_bad_fraction=1.0)
+
+    first, *refused = Pool(config)
+
+    assert isinstance(first, PoolItem)
+    assert first.trace == trace
+    assert [row.reason for row in refused if isinstance(row, RefusedRow)] == [
+        "malformed", "malformed", "image", "over_long",
+    ]  # fmt: skip
+    assert list(fingerprint_pool(config)) == ["mine"]

@@ -10,7 +10,12 @@ from pydantic import ValidationError
 
 from s1ray.config.compare import CompareConfig
 from s1ray.config.evaluation import ComparatorsConfig, EvaluationConfig
-from s1ray.evaluation.comparators import Comparator, list_comparators
+from s1ray.evaluation.comparators import (
+    Comparator,
+    list_comparators,
+    list_published_points,
+)
+from s1ray.evaluation.scaling import scaling
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -35,6 +40,7 @@ def test_published_scores_of_one_benchmark_carry_their_source() -> None:
         benchmark="aime25",
         accuracy=pytest.approx(0.367),
         is_base=False,
+        is_drawn=False,
         source="arXiv 2501.19393v3, Table 5 (appendix on s1.1)",
     )
     assert "o1" not in scores
@@ -64,14 +70,36 @@ def test_published_score_without_a_source_is_refused() -> None:
     system = {"name": "x", "is_base": False, "source": "hearsay", "accuracy_percent": {"a": 1.0}}
 
     with pytest.raises(ValidationError, match="x names the source 'hearsay'; known are"):
-        ComparatorsConfig.model_validate({"sources": {"s": "t"}, "systems": [system]})
+        ComparatorsConfig.model_validate(
+            {"sources": {"s": "t"}, "systems": [system], "curves": [], "drawn": []}
+        )
+
+
+def test_published_curves_give_the_papers_scaling_metric() -> None:
+    points = [
+        point
+        for point in list_published_points(read_published(), benchmarks=["aime24"])
+        if point.method == "token_forced"
+    ]
+
+    # arXiv 2501.19393, Table 3: token-conditional control with budget forcing scales by 13.
+    assert round(scaling(points).points_per_doubling or 0) == 13
+
+
+def test_drawn_system_without_scores_is_refused() -> None:
+    with pytest.raises(ValidationError, match="drawn names \\['o9'\\], whose scores are not here"):
+        ComparatorsConfig.model_validate(
+            {"sources": {}, "systems": [], "curves": [], "drawn": ["o9"]}
+        )
 
 
 def test_published_system_that_stands_twice_is_refused() -> None:
     system = {"name": "x", "is_base": False, "source": "s", "accuracy_percent": {"a": 1.0}}
 
     with pytest.raises(ValidationError, match="a system occurs twice"):
-        ComparatorsConfig.model_validate({"sources": {"s": "t"}, "systems": [system, system]})
+        ComparatorsConfig.model_validate(
+            {"sources": {"s": "t"}, "systems": [system, system], "curves": [], "drawn": []}
+        )
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "evaluation").glob("*.yaml")))

@@ -57,20 +57,25 @@ def _policies() -> dict[str, BudgetPolicy]:
     return {policy.name: policy for policy in (plain, asked)}
 
 
-def test_solve_asks_each_policy_in_its_own_words_with_the_samples_seed(
-    tmp_path: Path, group: SampleGroup
-) -> None:
-    build_byte_tokenizer(max_length=4096).save_pretrained(tmp_path)
-    tokenizer = load_tokenizer(tmp_path)
-    engine = EchoEngine()
-    solver = Solver(
+def _solver(path: Path, engine: EchoEngine, policies: dict[str, BudgetPolicy]) -> Solver:
+    build_byte_tokenizer(max_length=4096).save_pretrained(path)
+    tokenizer = load_tokenizer(path)
+    return Solver(
         engine=engine,
         tokenizer=tokenizer,
         tokens=read_thinking_tokens(tokenizer, DELIMITERS["s1"]),
         system_prompt=None,
-        policies=_policies(),
+        policies=policies,
         sampling=SamplingConfig(temperature=1.0, top_p=1.0, top_k=0),
     )
+
+
+def test_solve_asks_each_policy_in_its_own_words_with_the_samples_seed(
+    tmp_path: Path, group: SampleGroup
+) -> None:
+    engine = EchoEngine()
+    solver = _solver(tmp_path, engine, _policies())
+    tokenizer = solver.tokenizer
 
     async def collect() -> set[str]:
         return {name async for name, _ in solver.solve(group)}
@@ -80,3 +85,21 @@ def test_solve_asks_each_policy_in_its_own_words_with_the_samples_seed(
     assert all("What is 1 + 1?" in prompt for prompt in prompts)
     assert sum("Think for up to 16 tokens." in prompt for prompt in prompts) == len(prompts) / 2
     assert {request.sampling.seed for request in engine.requests} == {7}
+
+
+def test_a_policy_whose_words_do_not_fit_costs_no_other_policy(
+    tmp_path: Path, group: SampleGroup
+) -> None:
+    policies = _policies()
+    policies["asked"] = replace(policies["asked"], instruction="x" * 5000)
+    solver = _solver(tmp_path, EchoEngine(), policies)
+    solved = []
+
+    async def collect() -> None:
+        async for name, _ in solver.solve(replace(group, policies=("asked", "plain"))):
+            solved.append(name)
+
+    with pytest.raises(ValueError, match="context"):
+        asyncio.run(collect())
+
+    assert solved == ["plain"]

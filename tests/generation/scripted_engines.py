@@ -5,7 +5,14 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 
 from s1ray.chat_format import DELIMITERS, ThinkingTokens, read_thinking_tokens
-from s1ray.generation.engine import Generation, Request, Sampling, check_request, find_stop
+from s1ray.generation.engine import (
+    Generation,
+    Listener,
+    Request,
+    Sampling,
+    check_request,
+    find_stop,
+)
 
 PIECES = (
     "<|im_start|>",
@@ -124,7 +131,7 @@ class ScriptedEngine:
         self.decoded_tokens = 0
         self.is_closed = False
 
-    async def generate(self, request: Request) -> Generation:
+    async def generate(self, request: Request, *, listener: Listener | None = None) -> Generation:
         check_request(
             request, context_tokens=self.context_tokens, vocabulary_size=self.vocabulary_size
         )
@@ -134,6 +141,8 @@ class ScriptedEngine:
             await asyncio.sleep(0)
             generated = (*generated, self.next_token(request, generated))
             self.decoded_tokens += 1
+            if listener is not None:
+                listener(generated[-1:])
             if stop := find_stop(generated, request.stop_sequences):
                 return Generation(token_ids=generated, stop_sequence=stop)
         return Generation(token_ids=generated, stop_sequence=None)

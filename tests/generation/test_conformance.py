@@ -69,7 +69,7 @@ def open_vllm() -> tuple[PreTrainedModel, Engine]:
     engine = VllmEngine(
         path,
         context_tokens=CONTEXT_TOKENS,
-        adapter=None,
+        num_adapters=0,
         settings={
             "dtype": "float32",
             "max_num_seqs": 8,
@@ -182,6 +182,26 @@ def test_wrong_request_is_refused_and_the_engine_goes_on(subject: Subject, max_t
     with pytest.raises(ValueError, match="out of vocabulary"):
         subject.generate(ask((subject.engine.vocabulary_size,), 1))
     assert subject.generate(ask(CONTEXTS[0], 4))[0].token_ids == subject.expect(CONTEXTS[0], 4)
+
+
+def test_listener_hears_every_token_once_and_in_order(subject: Subject) -> None:
+    stop = subject.expect(CONTEXTS[2], 16)[7:8]
+    requests = [ask(context, 16, stop_sequences=(stop,), min_tokens=2) for context in CONTEXTS]
+    heard: list[list[tuple[int, ...]]] = [[] for _ in requests]
+
+    async def listen() -> list[Generation]:
+        return await asyncio.gather(
+            *(
+                subject.engine.generate(request, listener=pieces.append)
+                for request, pieces in zip(requests, heard, strict=True)
+            )
+        )
+
+    made = subject.run(listen())
+    assert made == subject.generate(*requests)
+    for generation, pieces in zip(made, heard, strict=True):
+        assert tuple(token for piece in pieces for token in piece) == generation.token_ids
+        assert len(pieces) > len(generation.token_ids) // 2
 
 
 def test_cancelled_request_leaves_the_others_right(subject: Subject) -> None:

@@ -232,3 +232,23 @@ def test_wrong_request_is_refused() -> None:
     _, shared = scripted(1000)
     with pytest.raises(ValueError, match="max_tokens=0; legal"):
         asyncio.run(shared.generate(ask((1,), 0)))
+
+
+def test_greedy_chains_are_shared_whatever_their_seeds_are() -> None:
+    engine = ScriptedEngine(random_language(1, ()), context_tokens=80)
+    shared = SharedChains(engine, remembered_tokens=10**6, is_noise_positional=True)
+
+    def ask(seed: int, temperature: float) -> Request:
+        sampling = Sampling(temperature=temperature, top_p=1.0, top_k=0, seed=seed)
+        return Request(
+            token_ids=(1, 2), min_tokens=0, max_tokens=9, stop_sequences=(), sampling=sampling
+        )
+
+    async def run() -> None:
+        greedy = [await shared.generate(ask(seed, 0.0)) for seed in (1, 2)]
+        assert greedy[0] == greedy[1]
+        assert engine.decoded_tokens == 9
+        drawn = [await shared.generate(ask(seed, 1.0)) for seed in (1, 2)]
+        assert drawn[0] != drawn[1]
+
+    asyncio.run(run())

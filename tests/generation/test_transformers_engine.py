@@ -275,7 +275,7 @@ def test_model_with_sliding_windows_is_refused() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
-def test_adapter_is_merged_into_the_loaded_model(tmp_path: Path) -> None:
+def test_adapter_stays_beside_the_loaded_model(tmp_path: Path) -> None:
     model = build_tiny("qwen2")
     model.save_pretrained(tmp_path / "base")
     adapted = get_peft_model(model, LoraConfig(r=2, init_lora_weights=False))

@@ -60,9 +60,7 @@ def test_pool_gives_the_verdicts_of_the_plain_function_in_order(pool: GraderPool
 def test_pool_grades_from_asyncio_without_blocking_the_loop(pool: GraderPool) -> None:
     async def run() -> list[GradedAnswer]:
         items = [root_plus(number) for number in range(10)]
-        return await asyncio.gather(
-            *(pool.grade(item.text, gold=item.gold, kind=item.kind) for item in items)
-        )
+        return await asyncio.gather(*(pool.grade(item) for item in items))
 
     assert {graded.verdict for graded in asyncio.run(run())} == {Verdict.CORRECT}
 

@@ -1,5 +1,6 @@
 """What a user types: bad input ends with exit code 2 and a message before anything is started."""
 
+import ast
 import re
 import runpy
 import shlex
@@ -11,7 +12,10 @@ from pathlib import Path
 import pytest
 import ray
 
-from s1ray.orchestration.session import ROOT
+from s1ray.orchestration.cluster.session import ROOT
+from s1ray.orchestration.fine_tune.train import prepare_train
+from tests.orchestration.processes import hold_elsewhere
+from tests.recipes import compose_tiny
 
 JOBS = sorted(path.stem for path in (ROOT / "jobs").glob("[!_]*.py"))
 
@@ -48,6 +52,19 @@ def _run(
         ("compare a=nowhere b=nowhere", ["nowhere", "jobs.evaluate"]),
         ("grade input=gone.jsonl output=x fields.text=a fields.gold=b", ["gone.jsonl"]),
         ("report", ["runs"]),
+        ("serve experiment=tiny server.host=0.0.0.0", ["S1RAY_API_KEY", "127.0.0.1"]),
+        ("serve experiment=tiny target=trained", ["not finished", "jobs.train"]),
+        ("serve experiment=tiny target=nowhere", ["nowhere", "config.json"]),
+        ("serve experiment=tiny +server.adapters.a=nowhere", ["nowhere", "adapter_config.json"]),
+        ("serve experiment=tiny +server.adapters.s1ray=x", ["s1ray", "another"]),
+        ("serve experiment=tiny server.max_replicas=1 server.min_replicas=2", ["max_replicas"]),
+        ("serve experiment=tiny server.budget.num_waits=99", ["num_waits", "server.limits"]),
+        ("serve experiment=tiny server.budget.max_answer_tokens=4000", ["context_tokens"]),
+        ("serve experiment=tiny model.delimiters=none", ["delimiters", "think_tags"]),
+        ("submit -- python -m jobs.train experiment=tiny +typo=1", ["typo"]),
+        ("submit --dry -- env HF_TOKEN=x python -m jobs.train experiment=tiny", ["HF_TOKEN"]),
+        ("submit address=http://127.0.0.1:9 -- python -m jobs.train experiment=tiny", [":9"]),
+        ("doctor cluster.num_nodes=2", ["cluster.measured_node_gbit"]),
     ],
 )
 def test_bad_input_is_refused_before_anything_starts(
@@ -66,6 +83,63 @@ def test_bad_input_is_refused_before_anything_starts(
     assert all(word in output for word in words), output
     assert ray.is_initialized() == was_initialized
     assert not list(tmp_path.iterdir())
+
+
+def test_job_that_is_refused_after_it_has_done_something_does_not_deny_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = prepare_train(compose_tiny(tmp_path)).run.path
+    path.mkdir(parents=True)
+    with hold_elsewhere(path) as holder:
+        said = []
+        for _ in range(2):
+            code, output = _run(
+                monkeypatch, capsys, f"train experiment=tiny paths.storage={tmp_path}"
+            )
+            said.append("nothing was started" in output)
+            assert code == 2
+            assert str(holder.pid) in output
+
+    assert said == [False, True]  # the second time curation was there already
+
+
+def test_multirun_runs_a_local_grid_and_leaves_nothing_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    code, output = _run(
+        monkeypatch,
+        capsys,
+        "curate -m experiment=tiny paths.storage=runs "
+        "selection.num_questions=2,3 selection.seed=1,2",
+    )
+
+    assert code == 0, output
+    counts = [len(path.read_text().splitlines()) for path in tmp_path.rglob("selected.jsonl")]
+    assert sorted(counts) == [2, 2, 3, 3]
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
+def test_dry_lists_the_steps_and_starts_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    storage = f"experiment=tiny paths.storage={tmp_path}"
+
+    code, output = _run(monkeypatch, capsys, f"reproduce --dry {storage}")
+    assert code == 0
+    assert [stage for stage in ("curate", "train", "evaluate", "reproduce") if stage in output] == [
+        "curate", "train", "evaluate", "reproduce",
+    ]  # fmt: skip
+    assert "5 of 5 steps will run" in output
+    assert not list(tmp_path.iterdir())
+
+    _run(monkeypatch, capsys, f"curate {storage}")
+    _, output = _run(monkeypatch, capsys, f"reproduce --dry {storage}")
+    assert "4 of 5 steps will run" in output
+
+    code, output = _run(monkeypatch, capsys, "report --dry runs=[nowhere]")
+    assert code == 2
 
 
 def test_model_directory_without_a_tokenizer_is_refused(
@@ -131,7 +205,49 @@ def test_every_job_explains_itself(
     code, output = _run(monkeypatch, capsys, f"{job} --help")
 
     assert code == 0
-    assert f"python -m jobs.{job}" in output
+    for words in (f"python -m jobs.{job}", "Examples:", "Output:", "Groups (", "--log-level"):
+        assert words in output
+
+
+def _example_commands() -> list[str]:
+    commands = []
+    for job in JOBS:
+        doc = ast.get_docstring(ast.parse((ROOT / "jobs" / f"{job}.py").read_text())) or ""
+        joined = doc.replace("\\\n", " ")
+        commands += re.findall(r"^ *python -m jobs\.(.*)$", joined, flags=re.M)
+    return [command for command in commands if " -- " not in command]
+
+
+@pytest.mark.parametrize("command", _example_commands())
+def test_every_example_of_a_job_parses(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    code, output = _run(monkeypatch, capsys, f"{command} --cfg job")
+
+    assert code == 0, output
+
+
+def test_quiet_job_prints_its_result_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    command = f"plan experiment=s1_32b paths.storage={tmp_path}"
+
+    loud = _run(monkeypatch, capsys, command)
+    quiet = _run(monkeypatch, capsys, f"{command} -q")
+
+    (result,) = (tmp_path / "plan").iterdir()
+    assert quiet == (0, f"{result}\n")
+    assert loud[1].startswith(f"{result}\n")
+    assert len(loud[1]) > 1000
+
+
+def test_level_that_there_is_not_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, output = _run(monkeypatch, capsys, "plan --log-level=loud")
+
+    assert code == 2
+    assert "legal: debug" in output
 
 
 def test_jobs_are_listed_with_a_line_each() -> None:
@@ -144,15 +260,20 @@ def test_jobs_are_listed_with_a_line_each() -> None:
 
 def _readme_commands() -> list[str]:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    commands = re.findall(r"python -m (jobs\.\w+[^`\n|]*)", text)
-    return sorted({command.strip() for command in commands if "<" not in command})
+    guides = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").split("\n")
+    text += "\n".join(line for line in guides if line.startswith("|"))
+    joined = text.replace("\\\n", "")  # as a shell reads lines that go on
+    commands = re.findall(r"python -m (jobs\.\w+[^`\n|\"]*)", joined)
+    return sorted({command.strip() for command in commands if not re.search(r"<|\.\.\.", command)})
 
 
 @pytest.mark.parametrize("command", _readme_commands())
 def test_every_command_in_the_readme_parses(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
-    code, output = _run(monkeypatch, capsys, f"{command.removeprefix('jobs.')} --cfg job")
+    own, dashes, submitted = command.removeprefix("jobs.").partition(" -- ")
+
+    code, output = _run(monkeypatch, capsys, f"{own} --cfg job{dashes}{submitted}")
 
     assert code == 0, output
 

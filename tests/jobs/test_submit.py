@@ -1,86 +1,71 @@
-"""Jobs on a real Ray head, submitted as users do, with token authentication."""
+"""Jobs on a real Ray of two nodes, submitted as users do, with token authentication."""
 
-import os
+import json
 import secrets
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from s1ray.orchestration.session import ROOT
+from s1ray.orchestration.cluster.session import ROOT
+from tests.ray_nodes import RAY, Nodes, make_nodes, wait_for_port
 
 pytestmark = pytest.mark.slow
-RAY = Path(sys.executable).with_name("ray")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+TINY = ["python", "-m", "jobs.train", "experiment=tiny"]
+# What the nodes and their users have in their environment, as the README says they should.
+PLANTED = {
+    "WANDB_API_KEY": secrets.token_hex(20),
+    "HF_TOKEN": f"hf_{secrets.token_hex(17)}",
+    "OPENAI_API_KEY": f"sk-{secrets.token_hex(24)}",
+    "S1RAY_API_KEY": secrets.token_hex(8),
+    "AWS_SECRET_ACCESS_KEY": secrets.token_urlsafe(30),
+}
 
 
 @pytest.fixture(scope="module")
-def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Start a head on loopback and return the environment of its users."""
-    home = tmp_path_factory.mktemp("ray")
-    token = home / "token"
-    token.touch(mode=0o600)
-    token.write_text(secrets.token_hex(32), encoding="utf-8")
-    dashboard, gcs = _free_port(), _free_port()
-    environment = {
-        **os.environ,
-        "PATH": f"{RAY.parent}{os.pathsep}{os.environ['PATH']}",
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(token),
-        "RAY_TMPDIR": str(home),
-        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
-    }
-    environment.pop("RAY_ADDRESS", None)
-    command = [
-        str(RAY), "start", "--head", "--block", "--num-cpus=2", f"--port={gcs}",
-        "--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1",
-        f"--dashboard-port={dashboard}", "--disable-usage-stats",
-        f"--temp-dir={home}", "--object-store-memory=200000000",
-    ]  # fmt: skip
-    log = (home / "head.log").open("w")
-    process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-    users = {**environment, "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{dashboard}"}
-    try:
-        _wait_for(dashboard, process)
-        yield users
-    finally:
-        process.terminate()
-        process.wait(60)
-        log.close()
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    """Start a head and one more node on loopback, a CPU each."""
+    with make_nodes(tmp_path_factory.mktemp("ray"), variables=PLANTED) as nodes:
+        nodes.start_head("--num-cpus=1")
+        wait_for_port(nodes.host, nodes.dashboard_port, nodes.processes["head"])
+        nodes.join("worker", "--num-cpus=1")
+        nodes.wait_for_nodes(2)
+        _wait_for_jobs(nodes)
+        yield nodes
 
 
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        assert process.poll() is None
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.2)
-    raise TimeoutError
+def _wait_for_jobs(nodes: Nodes) -> None:
+    """Wait until the cluster takes jobs: its agents come later than its port."""
+    deadline = time.monotonic() + 240
+    while (done := nodes.run(str(RAY), "job", "submit", "--", "true")).returncode:
+        assert time.monotonic() < deadline, done.stdout + done.stderr
 
 
-def _submit(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+def _submit_plainly(
+    nodes: Nodes, *words: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
     command = [str(RAY), "job", "submit", "--working-dir", str(ROOT), "--", *words]
-    return subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=500, check=False
-    )
+    return nodes.run(*command, timeout=500, **variables)
+
+
+def _submit(nodes: Nodes, *options: str, words: list[str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "jobs.submit", *options, "--", *words]
+    return nodes.run(*command, timeout=500, PYTHONPATH=str(ROOT))
+
+
+def _wait_until(is_reached: Callable[[], object], *, seconds: float = 240) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 @pytest.mark.timeout(900)
-def test_job_submit_trains_the_tiny_experiment(head: dict[str, str], tmp_path: Path) -> None:
-    done = _submit(
-        head, "python", "-m", "jobs.train", "experiment=tiny", f"paths.storage={tmp_path}"
-    )
+def test_plain_job_submit_trains_the_tiny_experiment(nodes: Nodes, tmp_path: Path) -> None:
+    done = _submit_plainly(nodes, *TINY, f"paths.storage={tmp_path}")
 
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     [run] = (tmp_path / "train").iterdir()
@@ -88,23 +73,121 @@ def test_job_submit_trains_the_tiny_experiment(head: dict[str, str], tmp_path: P
     assert list((run / "export").glob("*.safetensors"))
 
 
-def test_job_submit_of_a_typo_fails_and_starts_nothing(
-    head: dict[str, str], tmp_path: Path
-) -> None:
-    done = _submit(
-        head, "python", "-m", "jobs.train", "experiment=tiny", "+typo=1",
-        f"paths.storage={tmp_path}",
-    )  # fmt: skip
+def test_plain_job_submit_of_a_typo_fails_and_starts_nothing(nodes: Nodes, tmp_path: Path) -> None:
+    done = _submit_plainly(nodes, *TINY, "+typo=1", f"paths.storage={tmp_path}")
 
     assert done.returncode != 0
     assert "typo" in done.stdout + done.stderr
     assert not list(tmp_path.iterdir())
 
 
-def test_job_submit_without_the_token_is_refused(head: dict[str, str], tmp_path: Path) -> None:
-    stranger = {**head, "RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}
+def test_plain_job_submit_without_the_token_is_refused(nodes: Nodes, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("0" * 64, encoding="utf-8")
 
-    done = _submit(stranger, "python", "-c", "print('in')")
+    done = _submit_plainly(
+        nodes, "python", "-c", "print('in')", RAY_AUTH_TOKEN_PATH=str(tmp_path / "token")
+    )
 
     assert done.returncode != 0
+
+
+@pytest.mark.timeout(900)
+def test_submit_stop_resubmit_attach(nodes: Nodes, tmp_path: Path) -> None:
+    words = [*TINY, f"paths.storage={tmp_path}", "training.num_epochs=100"]
+    begun = _submit(nodes, "follow=false", words=words)
+    assert begun.returncode == 0, begun.stderr
+    first = begun.stdout.strip()
+    _wait_until(lambda: _count_steps(tmp_path) > 20)
+
+    again = _submit(nodes, "follow=false", words=words)
+    stopped = _submit(nodes, "--stop", words=words)
+
+    assert again.stdout.strip() == first
+    assert stopped.returncode == 0, stopped.stderr
+    assert stopped.stdout.strip() == first
+    [run] = (tmp_path / "train").iterdir()
+    num_before = _count_steps(tmp_path)
+    assert json.loads((run / "outcome.json").read_text())["is_finished"] is False
+
+    resumed = _submit(nodes, words=words)
+
+    assert resumed.returncode == 0, resumed.stderr[-3000:]
+    second = resumed.stdout.strip()
+    assert second == first.removesuffix("1") + "2"
+    assert json.loads((run / "run.json").read_text())["resumed_from"]
+    # The stop lost nothing: every step was done once.
+    assert _list_steps(tmp_path) == list(range(1, 301))
+    assert num_before < 300
+
+    attached = _submit(nodes, words=words)
+
+    assert attached.returncode == 0
+    assert attached.stdout.strip() == second
+    assert str(run) in attached.stderr
+
+
+def _list_steps(storage: Path) -> list[int]:
+    files = list(storage.glob("train/*/events.jsonl"))
+    lines = [line for path in files for line in path.read_text().split("\n") if line.endswith("}")]
+    return [json.loads(line)["global_step"] for line in lines]
+
+
+def _count_steps(storage: Path) -> int:
+    return len(_list_steps(storage))
+
+
+def test_a_submitted_job_knows_its_commit_and_fails_with_its_reason(
+    nodes: Nodes, tmp_path: Path
+) -> None:
+    module = "s1ray.orchestration.run_directory.provenance"
+    script = f"from {module} import read_git_state; print(read_git_state())"
+
+    done = _submit(nodes, words=["python", "-c", f"{script}; raise SystemExit(3)"])
+
+    sha = subprocess.run(
+        ["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    assert done.returncode == 1
+    assert sha in done.stderr
+    assert "FAILED" in done.stderr
+
+
+@pytest.mark.timeout(900)
+def test_planted_secrets_are_found_nowhere(nodes: Nodes, tmp_path: Path) -> None:
+    done = _submit(nodes, words=[*TINY, f"paths.storage={tmp_path}", "tracking.mode=offline"])
+    told = nodes.run(
+        sys.executable, "-c",
+        "from ray.job_submission import JobSubmissionClient as Client\n"
+        "client = Client()\n"
+        "for job in client.list_jobs():\n"
+        "    print(job.json())\n"
+        "    print(client.get_job_logs(job.submission_id) if job.submission_id else '')",
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert told.returncode == 0, told.stderr[-3000:]
+    assert list(tmp_path.rglob("*.wandb"))
+    texts = {"submit": done.stdout + done.stderr, "job server": told.stdout}
+    assert not [f"{w}: {n}" for n, text in texts.items() for w, v in PLANTED.items() if v in text]
+    assert not _find_planted(tmp_path)
+    assert not _find_planted(nodes.home)
+    assert not _find_planted(nodes.session)
+    (tmp_path / "control").write_text(f"a {PLANTED['HF_TOKEN']} b")
+    assert _find_planted(tmp_path) == [f"HF_TOKEN in {tmp_path / 'control'}"]
+
+
+def _find_planted(directory: Path) -> list[str]:
+    return [
+        f"{name} in {path}"
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+        for name, value in PLANTED.items()
+        if value.encode() in path.read_bytes()
+    ]
+
+
+def test_a_cluster_that_is_gone_is_bad_input(nodes: Nodes) -> None:
+    done = _submit(nodes, "address=http://127.0.0.1:9", words=TINY)
+
+    assert done.returncode == 2
+    assert "127.0.0.1:9" in done.stderr

@@ -9,9 +9,9 @@ import pytest
 from s1ray.config.recipe import Recipe
 from s1ray.curation.traces import read_traces
 from s1ray.evaluation.store import read_samples
-from s1ray.orchestration.events import read_events
 from s1ray.orchestration.reproduce import prepare_reproduce, run_reproduce
-from s1ray.orchestration.runs import read_manifest
+from s1ray.orchestration.run_directory.events import read_events
+from s1ray.orchestration.run_directory.runs import read_manifest
 
 pytestmark = pytest.mark.usefixtures("ray_head")
 

@@ -1,9 +1,11 @@
 """A small stand-in for the W&B server: enough for the real client to run online against.
 
-It knows runs, their history and their configuration; it forgets everything else it is sent.
+It knows runs, their history and their configuration, and which artifacts a run has named; it says
+that it has their files already, and forgets everything else it is sent.
 """
 
 import gzip
+import itertools
 import json
 import threading
 from collections.abc import Iterator
@@ -11,9 +13,72 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import yaml
+
+
+class SweepDesk:
+    """Hands the combinations of a grid to agents, one run at a time.
+
+    A run of an agent that went away is handed to the next agent that comes, as W&B resumes it.
+    """
+
+    def __init__(self) -> None:
+        self.configs: dict[str, dict[str, Any]] = {}
+        self.runs: dict[str, dict[str, Any]] = {}
+        """Values by run id."""
+        self.programs: dict[str, str] = {}
+        """By run id."""
+        self.finished: set[str] = set()
+        self._working: dict[str, str] = {}
+        """What each agent does."""
+
+    def answer(self, query: str, variables: Any) -> dict[str, Any] | None:
+        """Return the answer to a query about sweeps; None to any other."""
+        if "upsertSweep" in query:
+            return {"upsertSweep": self._create(yaml.safe_load(variables["config"]))}
+        if "SweepWithRuns" in query:
+            config = yaml.safe_dump(self.configs[variables["sweep"]])
+            sweep = {"name": variables["sweep"], "config": config, "runs": {"edges": []}}
+            return {"project": {"sweep": sweep}}
+        if "createAgent" in query:
+            self._working.clear()  # whoever worked before is gone
+            return {"createAgent": {"agent": {"id": f"agent-{len(self.runs)}"}}}
+        if "agentHeartbeat" in query:
+            commands = self._give_work(variables["id"], json.loads(variables["runState"]))
+            agent = {"id": variables["id"]}
+            return {"agentHeartbeat": {"agent": agent, "commands": json.dumps(commands)}}
+        return None
+
+    def _create(self, config: dict[str, Any]) -> dict[str, Any]:
+        name = f"sweep{len(self.configs)}"
+        self.configs[name] = config
+        names = list(config["parameters"])
+        grid = itertools.product(*(config["parameters"][key]["values"] for key in names))
+        for number, values in enumerate(grid):
+            self.runs[f"{name}run{number}"] = dict(zip(names, values, strict=True))
+            self.programs[f"{name}run{number}"] = config["program"]
+        project = {"name": config["project"], "entity": {"name": "lab"}}
+        return {"sweep": {"name": name, "project": project}, "configValidationWarnings": []}
+
+    def _give_work(self, agent: str, alive: dict[str, bool]) -> list[dict[str, Any]]:
+        current = self._working.get(agent)
+        if current in alive:
+            return []
+        if current is not None:
+            self.finished.add(current)
+        waiting = [run for run in self.runs if run not in self.finished]
+        if not waiting:
+            return [{"type": "exit"}]
+        self._working[agent] = run = waiting[0]
+        arguments = {key: {"value": value} for key, value in self.runs[run].items()}
+        return [{"type": "run", "run_id": run, "args": arguments, "program": self.programs[run]}]
+
 
 class WandbServer(ThreadingHTTPServer):
-    """Keeps what runs sent; ``failing`` makes every answer an HTTP error."""
+    """Keeps what runs sent.
+
+    ``failing`` makes every answer an HTTP error; a cleared ``answering`` lets every request hang.
+    """
 
     daemon_threads = True
 
@@ -21,7 +86,12 @@ class WandbServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.history: dict[str, list[dict[str, Any]]] = {}
         self.runs: dict[str, dict[str, Any]] = {}
+        self.artifacts: dict[str, list[str]] = {}
+        """Names of collections by run; of tables, too, which the client sends as artifacts."""
+        self.sweeps = SweepDesk()
         self.failing: int | None = None
+        self.answering = threading.Event()
+        self.answering.set()
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that hangs up is no error of the server."""
@@ -40,6 +110,7 @@ def serve_wandb() -> Iterator[WandbServer]:
     try:
         yield server
     finally:
+        server.answering.set()
         server.shutdown()
         server.server_close()
         thread.join()
@@ -73,10 +144,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self._body()
+        self.server.answering.wait()
         if self.server.failing is not None:
             self._answer({"error": "refused"}, self.server.failing)
         elif self.path.endswith("/graphql"):
-            self._answer({"data": self._query(json.loads(body))})
+            request = json.loads(body)
+            about_sweeps = self.server.sweeps.answer(request["query"], request.get("variables"))
+            data = about_sweeps or self._take_artifact(request) or self._query(request)
+            self._answer({"data": data})
         elif self.path.endswith("/file_stream"):
             self._stream(json.loads(body))
             self._answer({"exitcode": None, "limits": {}})
@@ -91,6 +166,18 @@ class _Handler(BaseHTTPRequestHandler):
             history = self.server.history.setdefault(run, [])
             del history[chunk["offset"] :]
             history.extend(rows)
+
+    def _take_artifact(self, request: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the answer to a query about artifacts; None to any other."""
+        if "artifactType" in request["query"]:
+            return {"project": {"artifact": None}}
+        if "createArtifact" not in request["query"]:
+            return None
+        asked = request["variables"]["input"]
+        name = asked["artifactCollectionName"]
+        self.server.artifacts.setdefault(asked["runName"], []).append(name)
+        taken = {"id": name, "state": "COMMITTED", "artifactSequence": {"latestArtifact": None}}
+        return {"createArtifact": {"artifact": taken}}
 
     def _query(self, request: dict[str, Any]) -> dict[str, Any]:
         query, variables = request["query"], request.get("variables") or {}
@@ -149,5 +236,6 @@ class _Handler(BaseHTTPRequestHandler):
             "summaryMetrics": "{}",
             "config": "{}",
             "tags": [],
-            "wandbConfig": "{}",
+            # The client resumes only what a client had begun, which its telemetry tells.
+            "wandbConfig": json.dumps({"t": {}}),
         }

@@ -51,6 +51,7 @@ def own_recipe(**changes: Any) -> Recipe:
         lengths=draw_lengths(load_planning().report_lengths["s1k"]),
         max_seq_len=32768,
         num_epochs=5,
+        max_steps=None,
         global_batch_size=16,
         seed=42,
         num_workers=16,

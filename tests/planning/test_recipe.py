@@ -11,9 +11,10 @@ from tests.planning.plans import load_planning, own_recipe
 
 TRAINING = TrainingConfig.model_validate(
     {
-        "seed": 1, "num_epochs": 2, "global_batch_size": 4, "max_seq_len": 100,
-        "overflow": "truncate", "loss_weighting": "sample", "compute_dtype": "bfloat16",
-        "reduce_dtype": "float32",
+        "seed": 1, "num_epochs": 2, "max_steps": None, "max_tokens": None,
+        "global_batch_size": 4, "max_seq_len": 100,
+        "overflow": "truncate", "loss_weighting": "sample", "conditioning": "none",
+        "compute_dtype": "bfloat16", "reduce_dtype": "float32",
         "optimizer": {
             "learning_rate": 1e-5, "warmup_ratio": 0.05, "beta1": 0.9, "beta2": 0.95,
             "epsilon": 1e-8, "weight_decay": 1e-4, "max_grad_norm": 1.0,
@@ -134,7 +135,13 @@ def test_unbalanced_samples_stay_in_the_order_they_come() -> None:
 def test_layout_is_as_balanced_as_the_training_loop(limit: int | None) -> None:
     recipe = own_recipe(micro_batch_tokens=limit, num_epochs=1)
     plan = BatchPlan(
-        seed=42, num_epochs=1, global_batch_size=16, micro_batch_tokens=limit, num_groups=2
+        seed=42,
+        num_epochs=1,
+        max_steps=None,
+        max_tokens=None,
+        global_batch_size=16,
+        micro_batch_tokens=limit,
+        num_groups=2,
     )
 
     planned = lay_out_steps(recipe)

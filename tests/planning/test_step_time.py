@@ -124,6 +124,18 @@ def test_smollm2_on_two_cores_takes_the_measured_time() -> None:
     assert 130 < result.tokens_per_second < 190
 
 
+def test_on_the_cpu_dispatch_comes_on_top_of_arithmetic() -> None:
+    laptop = load_cluster("laptop")
+    recipe = own_recipe(num_workers=1, sequence_parallel=1, micro_batch_tokens=65536)
+
+    free = plan(recipe, cluster=replace(laptop, dispatch_seconds=0.0))
+    slow = plan(recipe, cluster=replace(laptop, dispatch_seconds=1.0))
+
+    # 64 layers a pass.
+    added = slow.step.total - free.step.total
+    assert added == pytest.approx(64.0 * slow.workload.mean_passes)
+
+
 def test_tiny_layers_wait_for_their_dispatch() -> None:
     slow = replace(load_cluster("h100_2x8_8x400g"), dispatch_seconds=1.0)
 

@@ -19,7 +19,11 @@ import yaml
 
 from s1ray.config.report import ReportConfig
 from s1ray.reporting.html import build_report
+from s1ray.reporting.records import Companions
 
+NO_COMPANIONS = Companions(
+    comparators=(), published=(), compare=lambda pair: (), predict=lambda run: ()
+)
 CONF = Path(__file__).parents[2] / "conf"
 CAPS = (0, 4, 8, 16, 24, 32, 48, 64, None)
 WAITS = (1, 2, 4)
@@ -42,7 +46,9 @@ POLICIES = (
 def load_report_config(**changes: Any) -> ReportConfig:
     """Return the report's configuration as it stands in conf/, with changes."""
     content = yaml.safe_load((CONF / "report" / "page.yaml").read_text(encoding="utf-8"))
-    return ReportConfig.model_validate(content | changes)
+    bootstrap = yaml.safe_load((CONF / "bootstrap" / "paired.yaml").read_text(encoding="utf-8"))
+    del content["defaults"]
+    return ReportConfig.model_validate(content | {"bootstrap": bootstrap} | changes)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -191,8 +197,23 @@ def write_evaluation(
         for name in benchmarks
         for policy in POLICIES
     ]
-    write_json(path / "results.json", {"points": points, "scaling": {}, "cost": {}})
+    notes = note_benchmarks(benchmarks, num_items=num_items)
+    results = {"points": points, "scaling": {}, "benchmarks": notes, "cost": {}}
+    write_json(path / "results.json", results)
     return points
+
+
+def note_benchmarks(names: Sequence[str], *, num_items: int) -> dict[str, dict[str, Any]]:
+    """Return what an evaluation says of its benchmarks; the licence names the benchmark."""
+    return {
+        name: {
+            "name": name,
+            "num_questions": num_items,
+            "licence": f"MIT, as {name} states",
+            "is_private": False,
+        }
+        for name in names
+    }
 
 
 def write_training(path: Path, *, num_steps: int) -> Path:
@@ -254,6 +275,8 @@ def write_curation(path: Path, *, num_traces: int) -> Path:
         },
     ]
     write_json(path / "funnel.json", {"steps": steps})
+    source = {"name": "running_sums", "origin": "generated", "licence": "Apache-2.0"}
+    write_json(path / "card.json", {"sources": [source | {"num_questions": num_traces}]})
     return path
 
 
@@ -308,6 +331,7 @@ def write_experiment(
         "scaling": {f"{benchmark}/trained": scaling for benchmark in benchmarks}
         | {f"{benchmark}/base": scaling | {"scaling": None} for benchmark in benchmarks},
         "flips": {f"{benchmark}/trained": flips for benchmark in benchmarks},
+        "benchmarks": note_benchmarks(benchmarks, num_items=num_items),
         "cost": {"seconds": 528.2, "dollars": None, "generated_tokens": 48211, "correct": 310},
     }
     write_json(path / "results.json", results)
@@ -319,7 +343,8 @@ if __name__ == "__main__":
     experiment = write_experiment(target, num_items=int(sys.argv[2]))
     build_report(
         [experiment],
-        comparators=(),
+        labels=None,
+        companions=NO_COMPANIONS,
         output=target / "report.html",
         config=load_report_config(),
     )

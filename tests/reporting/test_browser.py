@@ -5,10 +5,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
+from s1ray.config.evaluation import ComparatorsConfig
+from s1ray.orchestration.report import write_page
 from s1ray.reporting.html import build_report
 from tests.reporting.devtools import Page, find_browser, open_browser
-from tests.reporting.fake_runs import load_report_config, write_evaluation, write_experiment
+from tests.reporting.fake_runs import (
+    CONF,
+    NO_COMPANIONS,
+    load_report_config,
+    write_curation,
+    write_evaluation,
+    write_experiment,
+    write_json,
+)
 
 BROWSER = find_browser()
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine")
@@ -27,7 +38,70 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     storage = tmp_path_factory.mktemp("runs")
     run = write_experiment(storage, num_items=30, benchmarks=["gsm8k", "running_sums"])
     config = load_report_config(dots_per_inch=40)
-    return build_report([run], comparators=(), output=storage / "report.html", config=config)
+    return build_report(
+        [run],
+        labels=None,
+        companions=NO_COMPANIONS,
+        output=storage / "report.html",
+        config=config,
+    )
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of two data sizes with votes, beside what was published."""
+    storage = tmp_path_factory.mktemp("several")
+    runs = []
+    for size in (40, 1200):
+        run = write_experiment(storage, num_items=4, benchmarks=["aime24"], name=f"size-{size:08d}")
+        write_curation(storage / "curate" / run.name, num_traces=size)
+        results = json.loads((run / "results.json").read_text(encoding="utf-8"))
+        vote = {"policy": "natural", "size": 4, "majority": 0.5, "majority_stderr": 0.1}
+        vote |= {"shortest_majority": 0.5, "shortest_majority_stderr": 0.1}
+        write_json(run / "results.json", results | {"votes": {"aime24/trained": [vote]}})
+        runs.append(run)
+    published = yaml.safe_load((CONF / "comparators" / "published.yaml").read_text("utf-8"))
+    return write_page(
+        runs,
+        labels=None,
+        comparators=ComparatorsConfig.model_validate(published),
+        output=storage / "report.html",
+        config=load_report_config(dots_per_inch=40),
+    )
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_several_runs_fit_each_width_and_theme(
+    browser: Page, several: Path, width: int, theme: str
+) -> None:
+    browser.open(several, width=width, theme=theme)
+
+    assert browser.problems == []
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    assert browser.evaluate(CONTRAST) == []
+    figures = read_texts(browser, "#results figcaption")
+    assert [text.split(".")[0] for text in figures] == [
+        "Accuracy against thinking tokens",
+        "Sequential against parallel: thinking tokens of all samples of a question",
+    ]
+    legend = " ".join(read_texts(browser, "#results svg"))
+    assert "40 traces" in legend
+    assert "1,200 traces" in legend
+
+
+def test_every_number_has_a_command_that_opens_when_asked_for(browser: Page, several: Path) -> None:
+    browser.open(several, width=390)
+    visible = "document.querySelector('.commands code').checkVisibility()"
+    before = browser.evaluate(visible)
+
+    browser.evaluate("document.querySelector('.commands').parentElement.open = true")
+
+    assert (before, browser.evaluate(visible)) == (False, True)
+    commands = read_texts(browser, ".commands code")
+    # Twelve budgets of four models, three of them against the first, and the page itself.
+    assert len(commands) == 4 * 12 + 3 + 1
+    assert browser.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 @pytest.fixture
@@ -214,7 +288,13 @@ def test_hostile_answer_is_shown_as_text(browser: Page, tmp_path: Path) -> None:
     lines = [json.dumps(row | dict.fromkeys(keys, hostile)) for row in rows]
     file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     config = load_report_config(dots_per_inch=40)
-    output = build_report([path], comparators=(), output=tmp_path / "r.html", config=config)
+    output = build_report(
+        [path],
+        labels=None,
+        companions=NO_COMPANIONS,
+        output=tmp_path / "r.html",
+        config=config,
+    )
 
     browser.open(output, width=1280)
 
@@ -227,7 +307,13 @@ def test_twelve_thousand_answers_open_quickly(browser: Page, tmp_path: Path) -> 
     path = tmp_path / "evaluate" / "e"
     write_evaluation(path, label="trained", benchmarks=["s"], num_items=1000, skill=0.8)
     config = load_report_config(dots_per_inch=40)
-    output = build_report([path], comparators=(), output=tmp_path / "r.html", config=config)
+    output = build_report(
+        [path],
+        labels=None,
+        companions=NO_COMPANIONS,
+        output=tmp_path / "r.html",
+        config=config,
+    )
 
     browser.open(output, width=390)
     loaded = browser.evaluate(

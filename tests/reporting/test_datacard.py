@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s1ray.reporting.datacard import bin_lengths, read_data_card, read_funnel
+from s1ray.reporting.datacard import bin_lengths, read_data_card, read_funnel, read_sources
 from tests.reporting.fake_runs import write_curation, write_json, write_lines
 
 
@@ -55,3 +55,24 @@ def test_funnel_of_curation_is_understood(tmp_path: Path) -> None:
 
 def test_funnel_that_is_missing_is_none(tmp_path: Path) -> None:
     assert read_funnel(tmp_path / "funnel.json") is None
+
+
+def test_sources_name_their_licence_and_origin(tmp_path: Path) -> None:
+    first = {"name": "numina", "origin": "AI-MO/NuminaMath-CoT", "licence": "Apache-2.0"}
+    second = {"name": "jee", "origin": "daman1209arora/jeebench", "licence": "see its card"}
+    sources = [first | {"num_questions": 1100}, second | {"num_questions": 3}]
+    write_json(tmp_path / "card.json", {"num_questions": 1103, "sources": sources})
+
+    table = read_sources(tmp_path / "card.json")
+
+    assert table is not None
+    assert table.groups == (
+        (
+            ("numina", "1,100", "Apache-2.0", "AI-MO/NuminaMath-CoT"),
+            ("jee", "3", "see its card", "daman1209arora/jeebench"),
+        ),
+    )
+
+
+def test_sources_without_a_card_are_none(tmp_path: Path) -> None:
+    assert read_sources(tmp_path / "card.json") is None

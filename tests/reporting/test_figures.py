@@ -1,4 +1,5 @@
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from xml.etree import ElementTree
 
@@ -7,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
+from s1ray.config.report import ReportFigureConfig
 from s1ray.reporting.artwork import PALETTE, embed_figure, save_figure, write_csv
-from s1ray.reporting.figures import average, place_ticks, plot_scaling, plot_training
-from s1ray.reporting.records import BudgetPoint, TrainingStep
+from s1ray.reporting.drawings import list_marks
+from s1ray.reporting.figures import Mark, place_ticks, plot_accuracy
+from s1ray.reporting.records import BudgetPoint
 
 POINT = BudgetPoint(
     benchmark="sums",
@@ -33,11 +36,13 @@ WAITED = replace(
     thinking_tokens=40.0,
     accuracy=0.7,
 )
-STEPS = [TrainingStep(step=n, loss_nats=3.0 / n, learning_rate=1e-4 / n) for n in range(1, 41)]
+SHAPE = ReportFigureConfig(width_inches=6, panel_inches=3, columns=2, max_ticks=6)
 
 
-def draw(*points: BudgetPoint) -> Figure:
-    return plot_scaling(points, num_columns=2, width_inches=6, panel_inches=3, max_ticks=6)
+def draw(*points: BudgetPoint, published: Sequence[Mark] = ()) -> Figure:
+    return plot_accuracy(
+        [*list_marks(points), *published], comparators=(), confidence=0.95, shape=SHAPE
+    )
 
 
 def test_budgets_are_joined_in_order_and_waits_stand_alone() -> None:
@@ -45,7 +50,7 @@ def test_budgets_are_joined_in_order_and_waits_stand_alone() -> None:
 
     (panel,) = draw(WAITED, replace(larger, accuracy=0.6), POINT).axes
 
-    joined, alone = (container.lines[0] for container in panel.containers)
+    joined, alone = panel.lines
     assert joined.get_xydata().tolist() == [[7.5, 50.0], [15.0, 60.0]]
     assert joined.get_linestyle() == "-"
     assert alone.get_xydata().tolist() == [[40.0, 70.0]]
@@ -53,11 +58,17 @@ def test_budgets_are_joined_in_order_and_waits_stand_alone() -> None:
     assert [text.get_text() for text in panel.texts] == ["\N{MULTIPLICATION SIGN}2"]
 
 
-def test_error_bars_are_one_standard_error() -> None:
-    (panel,) = draw(POINT).axes
+def test_joined_budgets_stand_in_their_band_and_single_ones_on_their_bar() -> None:
+    larger = replace(POINT, policy="cap_16", max_thinking_tokens=16, thinking_tokens=15.0)
 
-    (segment,) = panel.containers[0].lines[2][0].get_segments()
-    assert segment[:, 1].tolist() == pytest.approx([45.0, 55.0])
+    (panel,) = draw(replace(larger, accuracy=0.99), POINT, WAITED).axes
+    band, bar = panel.collections
+
+    # 1.96 standard errors of 5 points to each side, as far as accuracies go.
+    heights = {round(float(y), 1) for _, y in band.get_paths()[0].vertices}
+    assert {40.2, 59.8, 89.2, 100.0} <= heights
+    (segment,) = bar.get_segments()
+    assert segment[:, 1].tolist() == pytest.approx([60.2, 79.8], abs=0.05)
 
 
 def test_other_methods_have_marks_and_a_legend_of_their_own() -> None:
@@ -66,8 +77,7 @@ def test_other_methods_have_marks_and_a_legend_of_their_own() -> None:
     figure = draw(POINT, WAITED, asked, replace(asked, policy="reject_64"))
 
     (panel,), (legend,) = figure.axes, figure.legends
-    marks = [container.lines[0].get_marker() for container in panel.containers]
-    assert marks == ["o", "D", "^", "X"]
+    assert [line.get_marker() for line in panel.lines] == ["o", "D", "^", "X"]
     assert [text.get_text() for text in legend.get_texts()] == [
         "trained",
         "with Waits",
@@ -81,12 +91,53 @@ def test_each_benchmark_has_a_panel_and_each_model_a_colour() -> None:
     figure = draw(POINT, replace(POINT, model="base"), other, replace(POINT, benchmark="math500"))
 
     assert [panel.get_title(loc="left") for panel in figure.axes] == ["gsm8k", "math500", "sums"]
-    colours = {container.lines[0].get_color() for container in figure.axes[2].containers}
+    colours = {line.get_color() for line in figure.axes[2].lines}
     assert colours == {PALETTE["series-0"], PALETTE["series-1"]}
 
 
+def test_lines_of_data_sizes_follow_their_size() -> None:
+    sizes = ("10,000 traces", "1,000 traces", "2,000 traces")
+
+    figure = draw(*(replace(POINT, model=size) for size in ("base", *sizes)))
+
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "base",
+        "1,000 traces",
+        "2,000 traces",
+        "10,000 traces",
+    ]
+
+
+def test_published_points_are_grey_and_lie_beside_ours() -> None:
+    theirs = [
+        replace(mark, series="s1-32B", stderr=None, is_published=True, thinking_tokens=tokens)
+        for mark, tokens in zip(list_marks([POINT, POINT]), (500.0, 8000.0), strict=True)
+    ]
+
+    figure = draw(POINT, published=[*theirs, replace(theirs[0], benchmark="elsewhere")])
+
+    (panel,) = figure.axes
+    assert panel.lines[0].get_color() == PALETTE["muted"]
+    assert panel.lines[0].get_xdata().tolist() == [500.0, 8000.0]
+    assert panel.get_xlim()[1] > 8000
+    assert "s1-32B, published" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_panels_keep_their_height_under_a_long_legend() -> None:
+    names = [f"a model with quite a long name, number {number}" for number in range(6)]
+
+    short, long = draw(POINT), draw(*(replace(POINT, model=name) for name in names))
+
+    heights = []
+    for figure in (short, long):
+        figure.draw_without_rendering()
+        heights.append(figure.axes[0].get_position().height * figure.get_figheight())
+    assert heights[1] == pytest.approx(heights[0], rel=0.1)
+
+
 def test_unscored_points_are_not_drawn() -> None:
-    with pytest.raises(ValueError, match="none of 1 points has an accuracy"):
+    with pytest.raises(ValueError, match="no point has an accuracy"):
         draw(replace(POINT, accuracy=None))
 
 
@@ -103,40 +154,6 @@ def test_ticks_are_few_powers_of_two_and_begin_below_the_smallest(
     assert ticks == sorted(ticks)
     assert all(tick == 0 or tick & (tick - 1) == 0 for tick in ticks)
     assert ticks[0] <= max(1, min(tokens))
-
-
-def test_training_draws_loss_its_mean_and_the_rate() -> None:
-    figure = plot_training(STEPS, smoothing_steps=5, width_inches=6, height_inches=4)
-
-    loss, rate = figure.axes
-    raw, mean = loss.lines
-    assert list(raw.get_ydata()) == [step.loss_nats for step in STEPS]
-    assert list(mean.get_ydata()) == average([step.loss_nats for step in STEPS], window=5)
-    assert list(rate.lines[0].get_ydata()) == [step.learning_rate for step in STEPS]
-
-
-def test_training_without_rates_or_length_draws_the_loss_alone() -> None:
-    steps = [replace(step, learning_rate=None) for step in STEPS[:4]]
-
-    (panel,) = plot_training(steps, smoothing_steps=5, width_inches=6, height_inches=4).axes
-
-    assert len(panel.lines) == 1
-
-
-def test_training_without_steps_is_refused() -> None:
-    with pytest.raises(ValueError, match="no training steps"):
-        plot_training([], smoothing_steps=5, width_inches=6, height_inches=4)
-
-
-@given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=30), st.integers(1, 12))
-def test_average_is_the_mean_of_the_values_around(values: list[float], window: int) -> None:
-    expected = []
-    for index in range(len(values)):
-        around = range(index - window // 2, index - window // 2 + window)
-        near = [values[at] for at in around if 0 <= at < len(values)]
-        expected.append(sum(near) / len(near))
-
-    assert average(values, window=window) == pytest.approx(expected, abs=1e-8)
 
 
 @pytest.mark.parametrize("file_format", ["png", "pdf", "svg"])

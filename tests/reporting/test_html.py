@@ -1,7 +1,8 @@
 import json
 import re
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import pytest
 
 from s1ray.reporting.html import build_report
+from s1ray.reporting.records import Companions, Pair, PairedEffect, Prediction, Run
 from tests.reporting.fake_runs import (
     DIFF,
+    NO_COMPANIONS,
     load_report_config,
     write_curation,
     write_evaluation,
@@ -31,6 +34,7 @@ class Published:
     system: str
     benchmark: str
     accuracy: float
+    is_drawn: bool
     source: str
 
 
@@ -67,9 +71,15 @@ class PageParser(HTMLParser):
             self.text += data
 
 
-def build(*run_dirs: Path, output: Path, **changes: Any) -> str:
+def build(
+    *run_dirs: Path,
+    output: Path,
+    labels: Sequence[str] | None = None,
+    companions: Companions = NO_COMPANIONS,
+    **changes: Any,
+) -> str:
     config = load_report_config(dots_per_inch=40, **changes)
-    build_report(run_dirs, comparators=(), output=output, config=config)
+    build_report(run_dirs, labels=labels, companions=companions, output=output, config=config)
     return output.read_text(encoding="utf-8")
 
 
@@ -101,6 +111,25 @@ def test_report_of_a_whole_experiment_lacks_nothing(whole: Path, page: str) -> N
     assert names == {"report.html"} | {f"{s}.{end}" for s in stems for end in ("png", "pdf", "csv")}
     assert (out / "scaling.png").read_bytes()[:4] == b"\x89PNG"
     assert (out / "scaling.pdf").read_bytes()[:4] == b"%PDF"
+
+
+def test_licences_stand_with_the_benchmarks_and_with_the_data(tmp_path: Path) -> None:
+    one = write_experiment(tmp_path, num_items=3, benchmarks=["aime24"], name="demo-aaaaaaaa")
+    two = write_experiment(tmp_path, num_items=3, benchmarks=["aime24"], name="demo-bbbbbbbb")
+    private = write_evaluation(
+        tmp_path / "evaluate" / "gpqa", label="x", benchmarks=["gpqa"], num_items=2, skill=0.5
+    )
+    note = {"name": "gpqa", "num_questions": 2, "licence": "CC BY 4.0", "is_private": True}
+    results = {"points": private, "benchmarks": {"gpqa": note}}
+    write_json(tmp_path / "evaluate" / "gpqa" / "results.json", results)
+
+    page = build(one, two, tmp_path / "evaluate" / "gpqa", output=tmp_path / "report.html")
+
+    budgets = page[page.index('id="budgets"') : page.index('id="training"')]
+    data = page[page.index('id="data"') : page.index('id="samples"')]
+    assert budgets.count("MIT, as aime24 states") == 1
+    assert "<td>CC BY 4.0</td><td>kept out of this page</td>" in budgets
+    assert data.count("<td>Apache-2.0</td>") == 2
 
 
 def test_page_asks_nothing_of_the_network(page: str) -> None:
@@ -199,19 +228,71 @@ def test_models_of_several_experiments_are_told_apart(tmp_path: Path) -> None:
     text = PageParser(build(one, two, output=tmp_path / "report.html")).text
 
     assert "2 experiments" in text
-    assert "trained (demo-aaaaaaaa)" in text
-    assert "base (demo-bbbbbbbb)" in text
+    assert "trained, demo-aaaaaaaa" in text
+    assert "base, demo-bbbbbbbb" in text
     assert (tmp_path / "training-2.png").exists()
+
+
+def test_runs_may_be_given_labels(tmp_path: Path) -> None:
+    one = write_experiment(tmp_path, num_items=3, name="demo-aaaaaaaa")
+    two = write_experiment(tmp_path, num_items=3, name="demo-bbbbbbbb")
+
+    text = PageParser(
+        build(one, two, output=tmp_path / "report.html", labels=["seed 1", "seed 2"])
+    ).text
+
+    assert "trained, seed 2" in text
+    with pytest.raises(ValueError, match="as many labels as runs"):
+        build(one, two, output=tmp_path / "report.html", labels=["seed 1", "seed 1"])
+
+
+def test_what_stands_beside_the_runs_is_shown(tmp_path: Path) -> None:
+    run = write_experiment(tmp_path, num_items=3)
+    pairs: list[Pair] = []
+
+    def compare(pair: Pair) -> tuple[PairedEffect, ...]:
+        pairs.append(pair)
+        effect = PairedEffect(
+            benchmark="running_sums",
+            accuracy_reference=0.25,
+            accuracy_variant=0.75,
+            low=0.125,
+            high=0.875,
+            num_items=3,
+            is_resolved=False,
+        )
+        return (effect,)
+
+    def predict(run: Run) -> tuple[Prediction, ...]:
+        row = Prediction(
+            run=run.name, quantity="minutes", predicted=4.0, actual=5.0, basis="cluster=laptop"
+        )
+        return (row,)
+
+    beside = replace(NO_COMPANIONS, compare=compare, predict=predict)
+    text = PageParser(build(run, output=tmp_path / "report.html", companions=beside)).text
+
+    assert [(pair.reference, pair.variant, pair.policy) for pair in pairs] == [
+        ("base", "trained", "natural")
+    ]
+    assert "[+12.5, +87.5]" in text
+    assert "cluster=laptop" in text
+    assert "1.25" in text
 
 
 def test_comparators_on_the_same_benchmark_are_quoted(tmp_path: Path) -> None:
     run = write_experiment(tmp_path, num_items=3, benchmarks=["aime24"])
-    theirs = [Published("s1-32B", "aime24", 0.567, "arXiv 2501.19393, Table 1")]
+    theirs = [
+        Published("s1-32B", "aime24", 0.567, is_drawn=True, source="arXiv 2501.19393, Table 1")
+    ]
 
-    config = load_report_config(dots_per_inch=40)
-    build_report([run], comparators=theirs, output=tmp_path / "report.html", config=config)
-
-    text = PageParser((tmp_path / "report.html").read_text(encoding="utf-8")).text
+    text = PageParser(
+        build(
+            run,
+            output=tmp_path / "report.html",
+            companions=replace(NO_COMPANIONS, comparators=tuple(theirs)),
+        )
+    ).text
     assert "arXiv 2501.19393, Table 1" in text
     assert "56.7" in text
 

@@ -15,7 +15,7 @@ def pack(path: Path, *, rows_per_piece: int) -> PackedSamples:
     files = []
     for label in ("base", "trained"):
         write_evaluation(path / label, label=label, benchmarks=["s"], num_items=3, skill=0.5)
-        files.append(SampleFile(path=path / label / "samples.jsonl", model=label, suffix=""))
+        files.append(SampleFile(path=path / label / "samples.jsonl", model=label))
     nothing = Injections(waits=(), answer_prefixes=())
     samples = read_samples(files, injections=nothing, max_items=9, max_characters=999)
     return pack_samples(

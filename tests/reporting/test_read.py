@@ -90,7 +90,10 @@ def test_results_keep_what_reports_show_and_pass_over_the_rest(tmp_path: Path) -
     row |= {"thinking_tokens": 7.5, "answered": 1.0, "control": 1.0, "pass_at": {"2": None}}
     flip = {"before": "natural", "after": "wait_1", "num_pairs": 4}
     flip |= {"right_to_wrong": 1, "wrong_to_right": 0}
-    document = {"points": [row], "scaling": {"sums/base": {"performance": None}}, "votes": {}}
+    vote = {"policy": "natural", "size": 4, "majority": 0.5, "majority_stderr": None}
+    vote |= {"shortest_majority": 0.25, "shortest_majority_stderr": 0.1}
+    document = {"points": [row], "scaling": {"sums/base": {"performance": None}}}
+    document |= {"votes": {"sums/base": [vote]}}
     path = write_run(tmp_path / "evaluate" / "e", identity={})
     write_json(path / "results.json", document | {"flips": {"sums/base": [flip]}, "cost": {"a": 1}})
 
@@ -99,6 +102,7 @@ def test_results_keep_what_reports_show_and_pass_over_the_rest(tmp_path: Path) -
     assert (results.points[0].forced, results.points[0].accuracy) == (0.5, None)
     assert results.scaling["sums/base"]["performance"] is None
     assert (results.waits[0].series, results.waits[0].right_to_wrong) == ("sums/base", 1)
+    assert (results.votes[0].series, results.votes[0].majority) == ("sums/base", 0.5)
     assert results.cost == {"a": 1}
 
 

@@ -23,7 +23,7 @@ MODEL, WAIT, FORCED, ELIDED = SegmentKind
 
 
 def read(path: Path, **changes: Any) -> Samples:
-    file = SampleFile(path=path / "samples.jsonl", model="trained", suffix="")
+    file = SampleFile(path=path / "samples.jsonl", model="trained")
     sizes = {"max_items": 100, "max_characters": 1000} | changes
     return read_samples([file], injections=INJECTIONS, **sizes)
 

@@ -40,7 +40,7 @@ def make_checkpointing(**changes: object) -> CheckpointConfig:
         "allow_drift": (),
         "permanent_every_steps": None,
         "keep_permanent": None,
-        "temporary_every_seconds": None,
+        "max_lost_seconds": None,
         "temporary_write_share": 0.2,
         "keep_temporary": 2,
         "mode": "synchronous",
@@ -146,7 +146,9 @@ def _stop_from_rank_1(
     seen = []
     for step in (1, 2, 3):
         advance(state, 1, sharding=sharding)
-        outcome = saver.after_step(state, is_last=False, is_stopping=rank == 1 and step == 3)
+        outcome = saver.after_step(
+            state, is_last=False, is_stopping=rank == 1 and step == 3, is_hurried=False
+        )
         seen.append((outcome.is_stopping, [ref.step for ref in outcome.committed]))
     saver.close()
     return seen

@@ -86,10 +86,13 @@ def make_training(**changes: object) -> TrainingConfig:
     values: dict[str, object] = {
         "seed": 1,
         "num_epochs": 1,
+        "max_steps": None,
+        "max_tokens": None,
         "global_batch_size": 4,
         "max_seq_len": 256,
         "overflow": "truncate",
         "loss_weighting": "sample",
+        "conditioning": "none",
         "compute_dtype": "float32",
         "reduce_dtype": "float32",
         "lora": None,

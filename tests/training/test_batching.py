@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from s1ray.training.batching import (
     BatchPlan,
+    count_run_steps,
     count_steps,
     measure_balance,
     order_epoch,
@@ -21,6 +22,8 @@ def make_plan(**changes: object) -> BatchPlan:
     values: dict[str, object] = {
         "seed": 0,
         "num_epochs": 1,
+        "max_steps": None,
+        "max_tokens": None,
         "global_batch_size": 16,
         "micro_batch_tokens": None,
         "num_groups": 1,
@@ -51,6 +54,28 @@ def test_order_never_changes() -> None:
     # Frozen: a run resumed on another version must see the same samples. These are the ranks of
     # sha256("7/3/<index>").
     assert order_epoch(8, seed=7, epoch=3) == (6, 7, 2, 5, 4, 3, 0, 1)
+
+
+def test_run_of_so_many_steps_ends_inside_an_epoch_or_goes_on_into_the_next() -> None:
+    for max_steps in (3, 8):
+        plan = make_plan(num_epochs=None, max_steps=max_steps)
+        whole = list(plan_steps([5] * 64, plan=make_plan(num_epochs=3), samples_consumed=0))
+
+        steps = list(plan_steps([5] * 64, plan=plan, samples_consumed=0))
+
+        assert steps == whole[:max_steps]
+        assert list(plan_steps([5] * 64, plan=plan, samples_consumed=32)) == steps[2:]
+
+
+def test_run_of_so_many_tokens_ends_with_the_step_that_reaches_them() -> None:
+    lengths = draw_s1k_like_lengths(50)
+    plan = make_plan(num_epochs=None, max_tokens=2 * sum(lengths) + 1)
+
+    steps = list(plan_steps(lengths, plan=plan, samples_consumed=0))
+
+    seen = [sum(lengths[i] for i in step.samples) for step in steps]
+    assert sum(seen) >= 2 * sum(lengths) + 1 > sum(seen[:-1])
+    assert len(steps) == count_run_steps(lengths, plan=plan) == 2 * 4 + 1
 
 
 def test_every_sample_is_seen_once_an_epoch_and_the_last_step_is_partial() -> None:

@@ -3,6 +3,7 @@
 The oracle is the plain loop: one sample at a time through transformers, whole logits, one process.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from tests.training.plain_loop import (
     measure_house_gradient,
     save_tiny_model,
 )
-from tests.training.ranks import measure_gradients, run_on_ranks
+from tests.training.ranks import RankPool, measure_gradients, open_rank_pool, run_on_ranks
 
 TOLERANCE = 1e-5
 MODELS = {"tied": True, "untied": False}
@@ -78,6 +79,48 @@ def test_packed_and_accumulated_gradient_is_that_of_the_plain_loop(
     )
 
     assert_equal_to_plain(case, measured, models)
+
+
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RankPool]:
+    with open_rank_pool(2, tmp_path_factory.mktemp("ranks")) as pool:
+        yield pool
+
+
+@settings(
+    max_examples=16, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    seed=st.integers(0, 10_000),
+    num_samples=st.integers(1, 9),
+    model=st.sampled_from(sorted(MODELS)),
+    weighting=st.sampled_from(["sample", "token"]),
+    limit=st.sampled_from([None, 60, 150]),
+    sequence_parallel=st.sampled_from([1, 2]),
+)
+def test_gradient_of_two_ranks_is_that_of_the_plain_loop_for_any_lengths(
+    models: Path,
+    two_ranks: RankPool,
+    seed: int,
+    num_samples: int,
+    model: str,
+    weighting: str,
+    limit: int | None,
+    sequence_parallel: int,
+) -> None:
+    case = {
+        "model": model,
+        "examples": {"seed": seed, "num_samples": num_samples, "longest": 60},
+        "weighting": weighting,
+        "sharding": {
+            "num_workers": 2,
+            "sequence_parallel": sequence_parallel,
+            "micro_batch_tokens": limit,
+        },
+    }
+
+    for measured in two_ranks.measure(models, case):
+        assert_equal_to_plain(case, measured, models)
 
 
 def make_cases(shardings: list[dict[str, Any]]) -> list[dict[str, Any]]:

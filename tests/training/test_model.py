@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM
 
 from s1ray.training.model import (
     PackedLanguageModel,
+    check_heads,
     create_causal_lm,
     file_name,
     find_decoder_layers,
@@ -99,6 +100,13 @@ def test_weight_of_another_shape_is_named(tmp_path: Path) -> None:
         ValueError, match=r"model\.norm\.weight has shape \(5,\) in the file, \(32,"
     ):
         load(tmp_path)
+
+
+def test_sequence_parallelism_that_does_not_fit_the_heads_names_what_does(tmp_path: Path) -> None:
+    save_tiny_model(tmp_path, is_tied=True)
+
+    with pytest.raises(ValueError, match=r"sequence_parallel=3 does not fit .*one of \[1, 2, 4\]"):
+        check_heads(tmp_path, degree=3)
 
 
 def test_directory_without_config_is_refused(tmp_path: Path) -> None:

@@ -48,7 +48,9 @@ def run(
     for _ in range(num_steps):
         before_step(state.step + 1)
         advance(state, 1)
-        outcomes.append(saver.after_step(state, is_last=state.step == 6, is_stopping=False))
+        outcomes.append(
+            saver.after_step(state, is_last=state.step == 6, is_stopping=False, is_hurried=False)
+        )
     return outcomes
 
 
@@ -75,17 +77,43 @@ def test_temporary_checkpoints_follow_the_clock_and_give_way_to_newer_ones(
 ) -> None:
     now = 100.0
     monkeypatch.setattr("s1ray.training.saver.monotonic", lambda: now)
-    saver = make_saver(
-        tmp_path, permanent_every_steps=4, temporary_every_seconds=10.0, keep_temporary=1
-    )
-    state, due = start(model), []
-    for seconds in (4.0, 6.0, 9.0, 9.0, 9.0, 1.0):
-        now += seconds
-        due.extend(run(state, saver, num_steps=1)[0].committed)
-    # Due at step 2 (10 s), not at 3 (9 s), permanent at 4 and that restarts the clock, last at 6.
-    assert [ref.step for ref in due] == [2, 4, 6]
+    saver = make_saver(tmp_path, max_lost_seconds=8.0, keep_temporary=1)
+    state, saved = start(model), []
+    for _ in range(6):
+        now += 2.0
+        saved.extend(run(state, saver, num_steps=1)[0].committed)
+    # Until a write has been timed it is taken for half the limit; then it took no time, so that
+    # only a step of 2 s is left of the 8 s. The last is permanent.
+    assert [ref.step for ref in saved] == [1, 4, 6]
     saver.close()
-    assert list_kinds(tmp_path) == {2: "temporary", 4: "permanent", 6: "permanent"}
+    assert list_kinds(tmp_path) == {4: "temporary", 6: "permanent"}
+
+
+@pytest.mark.parametrize(("step", "write"), [(0.5, 0.1), (0.5, 4.5), (3.0, 3.5), (1.0, 4.0)])
+def test_crash_never_costs_more_than_the_limit(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, step: float, write: float
+) -> None:
+    now, limit = 100.0, 15.0
+
+    def take_time(*args: object, **kwargs: object) -> object:
+        nonlocal now
+        now += write
+        return write_checkpoint(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("s1ray.training.saver.monotonic", lambda: now)
+    monkeypatch.setattr("s1ray.training.saver.write_checkpoint", take_time)
+    saver = make_saver(tmp_path, max_lost_seconds=limit, temporary_write_share=0.5)
+    state, safe, costs = start(model), now, []
+    while now < 160:
+        now += step
+        state.step += 1
+        reached = now
+        is_saved = saver.after_step(state, is_last=False, is_stopping=False, is_hurried=False)
+        costs.append(now - safe)  # of a crash at this very moment, before the commit counts
+        safe = reached if is_saved.committed else safe
+    assert max(costs) <= limit
+    assert len(costs) * step > 2 * limit
+    saver.close()
 
 
 def test_slow_disk_makes_temporary_checkpoints_rarer(
@@ -100,7 +128,7 @@ def test_slow_disk_makes_temporary_checkpoints_rarer(
 
     monkeypatch.setattr("s1ray.training.saver.monotonic", lambda: now)
     monkeypatch.setattr("s1ray.training.saver.write_checkpoint", write_for_four_seconds)
-    saver = make_saver(tmp_path, temporary_every_seconds=10.0, temporary_write_share=0.2)
+    saver = make_saver(tmp_path, max_lost_seconds=10.0, temporary_write_share=0.2)
     state, saved = start(model), []
     for seconds in (10.0, 15.0, 5.0):
         now += seconds
@@ -163,7 +191,7 @@ def test_stop_saves_at_once_and_the_run_goes_on_from_there(tmp_path: Path, model
     state = start(model)
     run(state, saver, num_steps=1)
     advance(state, 1)
-    outcome = saver.after_step(state, is_last=False, is_stopping=True)
+    outcome = saver.after_step(state, is_last=False, is_stopping=True, is_hurried=False)
     saver.close()
     assert outcome.is_stopping
     assert [ref.step for ref in outcome.committed] == [2]
@@ -218,7 +246,7 @@ def read_checkpoint_config(name: str, **changes: object) -> CheckpointConfig:
     [
         ({"mode": "eventually"}, "'asynchronous' or 'synchronous'"),
         ({"keep_temporary": 0}, "keep_temporary"),
-        ({"temporary_every_seconds": 0}, "temporary_every_seconds"),
+        ({"max_lost_seconds": 0}, "max_lost_seconds"),
         ({"resume": ""}, "resume"),
         ({"export": {"dtype": "float16", "shard_gib": 1, "merge_adapter": True}}, "'bfloat16'"),
     ],
@@ -228,3 +256,18 @@ def test_checkpoint_config_out_of_range_is_refused(
 ) -> None:
     with pytest.raises(pydantic.ValidationError, match=message):
         read_checkpoint_config("default", **changes)
+
+
+def test_hurried_rank_is_saved_at_once_and_again_when_that_is_written(
+    tmp_path: Path, model: Path
+) -> None:
+    saver = make_saver(tmp_path, mode="synchronous")
+    state = start(model)
+    saved = []
+    for is_hurried in (False, True, True, False):
+        advance(state, 1)
+        outcome = saver.after_step(state, is_last=False, is_stopping=False, is_hurried=is_hurried)
+        saved.append([ref.step for ref in outcome.committed])
+    saver.close()
+    assert saved == [[], [2], [3], []]
+    assert list_kinds(tmp_path) == {2: "temporary", 3: "temporary"}

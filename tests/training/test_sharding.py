@@ -8,16 +8,21 @@ from typing import Any
 import pytest
 import torch
 from pydantic import ValidationError
+from safetensors.torch import load_file
+from torch.distributed.tensor import DTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from s1ray.training.loop import start_state
 from s1ray.training.sharding import join_ranks
 from tests.training.plain_loop import (
     compute_plain_gradient,
     draw_examples,
     make_sharding,
+    make_training,
     measure_house_gradient,
     save_tiny_model,
 )
+from tests.training.ranks import run_on_ranks
 
 
 def test_single_process_needs_no_group() -> None:
@@ -46,7 +51,12 @@ def test_degree_that_does_not_divide_the_workers_names_the_legal_ones(name: str)
 
 def test_cpu_offload_on_the_cpu_is_refused() -> None:
     with pytest.raises(ValidationError, match=r"cpu_offload=true needs sharding\.device=cuda"):
-        make_sharding(cpu_offload=True)
+        make_sharding(num_workers=2, cpu_offload=True)
+
+
+def test_cpu_offload_of_a_single_process_is_refused() -> None:
+    with pytest.raises(ValidationError, match=r"cpu_offload=true needs sharding\.num_workers of 2"):
+        make_sharding(device="cuda", attention="varlen", cpu_offload=True)
 
 
 def test_varlen_attention_on_the_cpu_is_refused() -> None:
@@ -108,3 +118,53 @@ def test_compiled_layers_give_the_gradient_of_the_plain_loop(
     assert metrics.loss_nats == pytest.approx(loss, abs=1e-5)
     for name, gradient in expected.items():
         torch.testing.assert_close(gradients[name], gradient, atol=1e-5, rtol=0)
+
+
+class LargestTensor(TorchDispatchMode):
+    """Remembers the most elements of any tensor with memory of its own that comes into being."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.num_elements = 0
+        self._mapped: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, tuple | list) else [result]:
+            # A DTensor's memory is its local tensor, which passes here too.
+            if not isinstance(tensor, torch.Tensor) or isinstance(tensor, DTensor):
+                continue
+            storage = tensor.untyped_storage()
+            # safetensors sets a tensor over the mapped file: what is not read is not in memory.
+            if func is torch.ops.aten.set_.source_Storage:
+                self._mapped.add(storage.data_ptr())
+            if tensor.device.type != "meta" and storage.data_ptr() not in self._mapped:
+                self.num_elements = max(self.num_elements, tensor.numel())
+        return result
+
+
+def measure_loading(path: Path) -> tuple[int, int]:
+    """Return the most elements of any tensor while a rank starts, and all that it then holds."""
+    sharding, training = make_sharding(num_workers=2), make_training()
+    with LargestTensor() as largest:
+        state = start_state(path, training=training, sharding=sharding, ranks=join_ranks(sharding))
+    held = sum(
+        parameter.to_local().numel()  # type: ignore[attr-defined]
+        for parameter in state.model.parameters()
+    )
+    return largest.num_elements, held
+
+
+def test_no_rank_ever_holds_a_whole_weight_while_the_model_is_loaded(tmp_path: Path) -> None:
+    save_tiny_model(tmp_path / "model", is_tied=False)
+    whole = load_file(tmp_path / "model/model.safetensors")
+    largest = max(weight.numel() for weight in whole.values())
+    total = sum(weight.numel() for weight in whole.values())
+
+    (first, held_first), (second, held_second) = run_on_ranks(
+        2, tmp_path, measure_loading, tmp_path / "model"
+    )
+
+    # 97 words over two ranks are 49 rows and 48.
+    assert max(first, second) == largest * 49 // 97
+    assert held_first + held_second == total

@@ -68,7 +68,7 @@ class ChatEngine(Protocol):
         ...
 
     def counters(self) -> Mapping[str, float]:
-        """Work done so far: requests, tries, tokens, cost."""
+        """Return the work done so far: requests, tries, tokens, cost."""
         ...
 
     async def close(self) -> None:

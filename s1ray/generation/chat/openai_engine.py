@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from s1ray.chat_format import DELIMITERS
+from s1ray.chat_format import split_thinking
 from s1ray.config.generation import EndpointConfig
 from s1ray.generation.budget import BudgetPolicy
 from s1ray.generation.chat.chat_engine import ChatReply, ChatRequest
@@ -21,8 +21,12 @@ TOKENS_PER_PRICE = 1_000_000
 class OpenAIEngine:
     """Answers conversations through ``/chat/completions``."""
 
-    def __init__(self, config: EndpointConfig) -> None:
+    def __init__(self, config: EndpointConfig, *, spent_usd: float = 0.0) -> None:
         """Read the key and open the way.
+
+        Args:
+            config: Of the endpoint.
+            spent_usd: What earlier jobs spent of ``max_cost_usd``.
 
         Raises:
             ValueError: The environment variable of the key is not set.
@@ -30,7 +34,7 @@ class OpenAIEngine:
         self._config = config
         self._transport = Transport(
             config.base_url,
-            headers=_read_key(config.api_key_variable),
+            headers=read_key(config.api_key_variable),
             max_concurrency=config.max_concurrency,
             requests_per_minute=config.requests_per_minute,
             max_tries=config.max_tries,
@@ -38,6 +42,7 @@ class OpenAIEngine:
             max_backoff_seconds=config.max_backoff_seconds,
             timeout_seconds=config.timeout_seconds,
         )
+        self._spent_usd = spent_usd
         self._counts: dict[str, float] = {
             "requests": 0,
             "prompt_tokens": 0,
@@ -52,7 +57,8 @@ class OpenAIEngine:
             ValueError: The endpoint refuses the request or the key.
             RuntimeError: The endpoint failed too often, or ``max_cost_usd`` is spent.
         """
-        limit, spent = self._config.max_cost_usd, self._counts["cost_usd"]
+        limit = self._config.max_cost_usd
+        spent = self._spent_usd + self._counts["cost_usd"]
         if limit is not None and spent >= limit:
             raise RuntimeError(
                 f"{spent:.2f} USD are spent and endpoint.max_cost_usd={limit}. Raise it to go on; "
@@ -114,7 +120,12 @@ def list_unenforced(
     return tuple(name for name, is_unmet in wishes.items() if is_unmet)
 
 
-def _read_key(variable: str | None) -> dict[str, str]:
+def read_key(variable: str | None) -> dict[str, str]:
+    """Return the headers that carry the key of an environment variable; none for None.
+
+    Raises:
+        ValueError: The variable is not set.
+    """
     if variable is None:
         return {}
     key = os.environ.get(variable, "")
@@ -168,11 +179,7 @@ def _split_message(message: Mapping[str, Any]) -> tuple[str, str]:
     """Return thinking and answer, wherever the endpoint puts the thinking."""
     answer = message.get("content") or ""
     thinking = message.get("reasoning_content") or message.get("reasoning") or ""
-    tags = DELIMITERS["think_tags"]
-    if not thinking and answer.lstrip().startswith(tags.thinking_start):
-        begun = answer.lstrip().removeprefix(tags.thinking_start)
-        thinking, _, answer = begun.partition(tags.thinking_end)
-    return thinking, answer
+    return (thinking, answer) if thinking else split_thinking(answer)
 
 
 def _price(config: EndpointConfig, *, num_prompt: int, num_completion: int) -> float | None:

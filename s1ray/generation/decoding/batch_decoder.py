@@ -117,6 +117,10 @@ class BatchDecoder:
         self.counts["decoded_tokens"] += len(rows)
         return self._collect()
 
+    def list_active(self) -> list[Job]:
+        """Return the jobs that hold a slot."""
+        return [self._job(row) for row in range(self._num_active)]
+
     def fail_all(self) -> list[Job]:
         """Give up every job and forget every context, as after an error in a pass."""
         jobs = [slot.job for slot in self._slots if slot.job is not None]

@@ -1,0 +1,1 @@
+"""The settings of every suite of ``jobs.benchmark``, one module per suite."""

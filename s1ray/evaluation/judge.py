@@ -1,0 +1,125 @@
+"""A model's last word on an answer that no layer found equal: asked once, at temperature 0, cached.
+
+The judge sees one gold answer and one given answer, never a question, never another sample. It
+knows a chat engine; it does not know which answers are brought before it.
+"""
+
+import asyncio
+import hashlib
+import json
+import threading
+from pathlib import Path
+
+from s1ray.closing import ClosedAtEnd
+from s1ray.config.generation import Accounting
+from s1ray.config.grading import JudgeConfig
+from s1ray.generation.budget import BudgetPolicy
+from s1ray.generation.chat.chat_engine import ChatEngine, ChatRequest, Message
+from s1ray.generation.engine import Sampling
+from s1ray.line_file import read_whole_lines
+
+_REPLIES = {"yes": True, "no": False}
+
+
+class ChatJudge(ClosedAtEnd):
+    """Asks a chat engine, from any number of threads; what it was told before it does not ask."""
+
+    def __init__(self, config: JudgeConfig, engine: ChatEngine) -> None:
+        """Read what was judged before and begin to take questions.
+
+        Args:
+            config: The prompt and the cache.
+            engine: On the configured endpoint; closed with the judge.
+        """
+        self._config, self._engine = config, engine
+        self._cache = Path(config.cache).expanduser()
+        self._known = _read_cache(self._cache)
+        self._lock = threading.Lock()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="judge", daemon=True)
+        self._thread.start()
+
+    def __call__(self, *, gold: str, answer: str) -> bool:
+        """Say whether the two answers mean the same.
+
+        Raises:
+            ValueError: The endpoint refuses the request.
+            RuntimeError: It failed too often, or replied neither yes nor no.
+        """
+        prompt = self._config.prompt.format(gold=gold, answer=answer)
+        key = self._key(prompt)
+        if key not in self._known:
+            reply = asyncio.run_coroutine_threadsafe(self._ask(prompt), self._loop).result()
+            self._remember(key, is_same=read_reply(reply), gold=gold, answer=answer)
+        return self._known[key]
+
+    def _key(self, prompt: str) -> str:
+        asked = [self._config.endpoint.base_url, self._config.endpoint.model, prompt]
+        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+    async def _ask(self, prompt: str) -> str:
+        limit = self._config.endpoint.max_completion_tokens
+        reply = await self._engine.reply(
+            ChatRequest(
+                messages=(Message(role="user", content=prompt),),
+                policy=BudgetPolicy(
+                    name="judge",
+                    max_thinking_tokens=None,
+                    num_waits=0,
+                    wait_strings=(),
+                    min_thinking_tokens=0,
+                    answer_prefix="",
+                    max_answer_tokens=limit,
+                    accounting=Accounting.TOTAL,
+                ),
+                sampling=Sampling(temperature=0.0, top_p=1.0, top_k=0, seed=0),
+            )
+        )
+        return reply.answer
+
+    def _remember(self, key: str, *, is_same: bool, gold: str, answer: str) -> None:
+        row = {"key": key, "is_same": is_same, "gold": gold, "answer": answer}
+        line = json.dumps(row) + "\n"
+        with self._lock:
+            if key not in self._known:
+                self._cache.parent.mkdir(parents=True, exist_ok=True)
+                # Not a LineFile: several jobs share the cache, and one must not cut another's line.
+                with self._cache.open("a", encoding="utf-8") as file:
+                    file.write(line)
+            self._known[key] = is_same
+
+    def close(self) -> None:
+        """Ask nothing more."""
+        asyncio.run_coroutine_threadsafe(self._engine.close(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+def read_reply(reply: str) -> bool:
+    """Return what a reply says; its first word counts.
+
+    Raises:
+        RuntimeError: That is neither yes nor no.
+    """
+    words = reply.strip().lower().strip("*\"'").split()
+    word = words[0].strip(".,:;!*\"'") if words else ""
+    if word not in _REPLIES:
+        raise RuntimeError(
+            f"the judge replied {reply!r}, neither yes nor no. Use another model or prompt "
+            "(grading.judge); what was judged is kept."
+        )
+    return _REPLIES[word]
+
+
+def _read_cache(path: Path) -> dict[str, bool]:
+    """Return what stands in the cache; a line that a kill tore is asked again."""
+    known: dict[str, bool] = {}
+    if path.exists():
+        for line in read_whole_lines(path):
+            try:
+                row = json.loads(line.content)
+                known[row["key"]] = row["is_same"]
+            except (ValueError, KeyError, TypeError):
+                continue
+    return known

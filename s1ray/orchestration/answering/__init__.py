@@ -1,0 +1,1 @@
+"""Questions answered at every budget on Ray Serve, graded, and graded again."""

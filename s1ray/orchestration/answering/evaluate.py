@@ -1,0 +1,159 @@
+"""``jobs.evaluate``: the base model, the trained one or any other at every budget."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from s1ray.config.recipe import Recipe
+from s1ray.evaluation.metrics import measure_cost
+from s1ray.evaluation.results import build_results
+from s1ray.evaluation.store import read_scores
+from s1ray.generation.budget import BudgetPolicy
+from s1ray.grading.pool import GraderPool
+from s1ray.model_source.model_directory import ADAPTER_CONFIG_FILE
+from s1ray.orchestration.answering.evaluation import EvaluationPlan, plan_evaluation, run_evaluation
+from s1ray.orchestration.answering.questions import read_questions
+from s1ray.orchestration.dashboard.tracking import SAMPLES
+from s1ray.orchestration.fine_tune.train import TrainPlan, prepare_train, run_train
+from s1ray.orchestration.models import (
+    PreparedModel,
+    prepare_model,
+    read_export,
+    read_model,
+)
+from s1ray.orchestration.run_directory.runs import read_manifest, write_json
+from s1ray.orchestration.steps import MISSING, NAMED_LATER, Step
+from s1ray.orchestration.terminal import console
+from s1ray.reporting.read import read_experiment, read_results
+from s1ray.reporting.tables import build_budgets_table, render_terminal
+from s1ray.training.fine_tune import EXPORT
+
+RESULTS = "results.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetPlan:
+    """What is to be evaluated; where it is still to be trained, the training comes first."""
+
+    recipe: Recipe
+    training: TrainPlan | None
+    evaluation: EvaluationPlan | None
+    """None until the model is trained."""
+
+    def list_steps(self) -> list[Step]:
+        """Return the evaluation and what comes before it."""
+        if self.evaluation is not None:
+            return self.evaluation.list_steps()
+        assert self.training is not None
+        return [*self.training.list_steps(), *list_trained(self.recipe, self.training)]
+
+
+def list_trained(recipe: Recipe, training: TrainPlan) -> list[Step]:
+    """Return the evaluation of a trained model, which has no name before it is trained."""
+    if training.run.is_finished:
+        return plan_trained(recipe, training.run.path, base=training.model).list_steps()
+    placed = plan_evaluation(
+        recipe,
+        model=training.model,
+        label="trained",
+        questions=read_questions(recipe),
+        budget=recipe.budget,
+    )
+    [step] = placed.list_steps()
+    return [replace(step, name=f"{NAMED_LATER}, {training.run.name}", state=MISSING)]
+
+
+def prepare_evaluate(recipe: Recipe) -> TargetPlan:
+    """Check and name the evaluation of ``recipe.target``.
+
+    Raises:
+        ValueError: The target or a benchmark cannot be had.
+    """
+    if recipe.target == "trained":
+        return TargetPlan(recipe=recipe, training=prepare_train(recipe), evaluation=None)
+    if recipe.target == "base":
+        model, label = prepare_model(recipe.model, recipe.paths), "base"
+    else:
+        model, label = _read_target(recipe), "other"
+    evaluation = plan_evaluation(
+        recipe, model=model, label=label, questions=read_questions(recipe), budget=recipe.budget
+    )
+    return TargetPlan(recipe=recipe, training=None, evaluation=evaluation)
+
+
+def _read_target(recipe: Recipe) -> PreparedModel:
+    path = Path(recipe.target).expanduser()
+    if (path / "config.json").is_file():
+        return read_model(path)
+    if (path / ADAPTER_CONFIG_FILE).is_file():
+        return read_export(path, base=prepare_model(recipe.model, recipe.paths))
+    raise ValueError(
+        f"target={recipe.target!r} is neither base, trained nor a model directory (with a "
+        f"config.json, or an adapter's {ADAPTER_CONFIG_FILE}). Point it at a run's export "
+        "directory, or use base or trained."
+    )
+
+
+def run_evaluate(plan: TargetPlan) -> Path:
+    """Evaluate, write ``results.json``, show its table, and return the run's directory."""
+    evaluation = plan.evaluation
+    if evaluation is None:
+        assert plan.training is not None
+        evaluation = plan_trained(plan.recipe, run_train(plan.training), base=plan.training.model)
+    run_evaluation(evaluation)
+    path = evaluation.run.path
+    write_json(path / RESULTS, gather_results([evaluation]))
+    show_results(path)
+    return path
+
+
+def plan_trained(recipe: Recipe, train_path: Path, *, base: PreparedModel) -> EvaluationPlan:
+    """Plan the evaluation of what a training run exported; an adapter is not merged for it."""
+    return plan_evaluation(
+        recipe,
+        model=read_export(train_path / EXPORT, base=base),
+        label="trained",
+        questions=read_questions(recipe),
+        budget=recipe.budget,
+    )
+
+
+def gather_results(plans: Sequence[EvaluationPlan]) -> dict[str, Any]:
+    """Return the content of ``results.json`` over finished evaluations of one recipe."""
+    policies: dict[str, BudgetPolicy] = {}
+    for plan in plans:
+        policies |= {policy.name: policy for policy in plan.policies}
+    recipe = plans[0].recipe
+    scores = [score for plan in plans for score in read_scores(plan.run.path / SAMPLES)]
+    seconds = sum((read_manifest(plan.run.path) or {})["summary"]["seconds"] for plan in plans)
+    kinds = {group.benchmark: group.question.answer_kind for plan in plans for group in plan.groups}
+    with GraderPool(recipe.grading) as pool:
+        results = build_results(
+            scores,
+            policies=tuple(policies.values()),
+            models={plan.groups[0].model: plan.label for plan in plans},
+            config=recipe.evaluation,
+            same={name: partial(pool.is_same, kind=kind) for name, kind in kinds.items()},
+            cost=measure_cost(scores, seconds=seconds, dollars=price_seconds(recipe, seconds)),
+        )
+    notes = {note.name: asdict(note) for plan in plans for note in plan.benchmarks}
+    return {**results, "benchmarks": notes}
+
+
+def price_seconds(recipe: Recipe, seconds: float) -> float | None:
+    """Return what so long an evaluation costs; None where the devices have no price.
+
+    Its devices are those of its replicas, at the price of the recipe's cluster.
+    """
+    devices = recipe.serving.num_replicas * recipe.serving.num_gpus
+    rate = devices * recipe.cluster.dollars_per_device_hour
+    return rate * seconds / 3600 if rate else None
+
+
+def show_results(path: Path) -> None:
+    """Print the table of budgets of every benchmark in a directory's ``results.json``."""
+    points = read_results(read_experiment(path)).points
+    for benchmark in sorted({point.benchmark for point in points}):
+        console.print(render_terminal(build_budgets_table(points, benchmark=benchmark)))

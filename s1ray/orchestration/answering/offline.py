@@ -1,0 +1,112 @@
+"""``jobs.compare`` and ``jobs.grade``: stored results looked at again; no model, no Ray."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from s1ray.config.compare import CompareConfig
+from s1ray.config.grade import GradeConfig
+from s1ray.evaluation.comparison import Comparison, compare_samples, describe_resolution
+from s1ray.evaluation.protocol import check_differences, find_differences
+from s1ray.evaluation.store import read_samples
+from s1ray.grading.regrade import describe, regrade
+from s1ray.orchestration.answering.judge import open_judge
+from s1ray.orchestration.dashboard.tracking import SAMPLES
+from s1ray.orchestration.run_directory.runs import write_json
+from s1ray.orchestration.terminal import say, show_table
+from s1ray.records import AnswerKind
+
+COMPARISON = "comparison.json"
+
+
+def prepare_compare(config: CompareConfig) -> CompareConfig:
+    """Check that both runs are evaluations of one protocol.
+
+    Raises:
+        ValueError: One is no evaluation, or their protocols differ in what was not named.
+    """
+    identities = []
+    for name, path in (("a", Path(config.a)), ("b", Path(config.b))):
+        if not (path / SAMPLES).is_file():
+            raise ValueError(
+                f"{name}={path} is no evaluation run (it has no {SAMPLES}). Name the directories "
+                "that python -m jobs.evaluate printed last."
+            )
+        if not (path / "run.json").is_file():
+            raise ValueError(
+                f"{name}={path} has no run.json, which says how its answers came about. Name a "
+                "whole run directory."
+            )
+        described = json.loads((path / "run.json").read_text(encoding="utf-8"))
+        identities.append(described["identity"])
+    differences = find_differences(*identities)
+    named = check_differences(differences, subject=config.subject, allow=config.allow)
+    for difference in named:
+        say(f"  differs: {difference.path}: {difference.a} -> {difference.b}")
+    return config
+
+
+def run_compare(config: CompareConfig) -> Path:
+    """Print paired differences of b minus a; write them beside b's samples and return the file."""
+    comparisons = compare_samples(
+        read_samples(Path(config.a) / SAMPLES),
+        read_samples(Path(config.b) / SAMPLES),
+        is_common_enough="items" in config.allow,
+        num_resamples=config.num_resamples,
+        confidence=config.confidence,
+        seed=config.seed,
+    )
+    show_table("b minus a, percentage points", [_describe(item) for item in comparisons])
+    for comparison in comparisons:
+        if comparison.divergences:
+            first = comparison.divergences[0]
+            say(
+                f"{comparison.benchmark}/{comparison.policy}: item {first.item} is the first to "
+                f"differ, at {first.part} token {first.position}"
+            )
+        warning = describe_resolution(comparison.difference)
+        if warning:
+            say(f"{comparison.benchmark}/{comparison.policy}: {warning}")
+    path = Path(config.b) / COMPARISON
+    write_json(path, {"a": config.a, "comparisons": [asdict(item) for item in comparisons]})
+    return path
+
+
+def _describe(comparison: Comparison) -> dict[str, str]:
+    difference = comparison.difference
+    return {
+        "benchmark": comparison.benchmark,
+        "policy": comparison.policy,
+        "difference": f"{100 * difference.difference:+.1f}",
+        "low": f"{100 * difference.low:+.1f}",
+        "high": f"{100 * difference.high:+.1f}",
+        "questions": str(difference.num_items),
+        "differing samples": str(len(comparison.divergences)),
+    }
+
+
+def prepare_grade(config: GradeConfig) -> GradeConfig:
+    """Check that there is something to grade.
+
+    Raises:
+        ValueError: The input is no file.
+    """
+    if not Path(config.input).is_file():
+        raise ValueError(f"input={config.input} is no file. Name a JSONL or JSONL.gz file.")
+    return config
+
+
+def run_grade(config: GradeConfig) -> Path:
+    """Grade stored outputs, print what was found, and return the written file."""
+    with open_judge(config.grading.judge) as judge:
+        report = regrade(
+            Path(config.input),
+            output_path=Path(config.output),
+            fields=config.fields,
+            answer_kind=AnswerKind(config.answer_kind),
+            max_pending=config.max_pending,
+            config=config.grading,
+            judge=judge,
+        )
+    say(describe(report))
+    return Path(config.output)

@@ -1,0 +1,77 @@
+"""A Ray to run on: the cluster that is named, or one of our own for as long as the job lasts."""
+
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+
+from s1ray.config.tracking import RayConfig
+from s1ray.orchestration.cluster.security import refuse_open_cluster
+from s1ray.orchestration.terminal import say
+
+ROOT = Path(__file__).parents[3]
+
+
+LOCAL = "local"
+
+
+def choose_address(config: RayConfig) -> str:
+    """Return the address of the Ray to join; ``local`` for one of our own."""
+    return config.address or os.environ.get("RAY_ADDRESS") or LOCAL
+
+
+@contextmanager
+def ray_session(config: RayConfig) -> Iterator[None]:
+    """Connect to Ray while the block runs; a Ray that was there before stays as it is.
+
+    Raises:
+        ConnectionError: Nothing answers at the address.
+        RefusedError: The cluster is reachable beyond this machine and demands no token.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    address = choose_address(config)
+    for chatty in ("ray", "ray.serve", "ray.train", "ray.data"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
+    if address == LOCAL:
+        say("starting Ray on this machine")
+        python_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        ray.init(
+            address=LOCAL,
+            num_cpus=config.num_cpus,
+            object_store_memory=int(config.object_store_gib * 2**30),
+            include_dashboard=False,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+            runtime_env={"env_vars": {"PYTHONPATH": python_path}},
+        )
+    else:
+        say(f"joining the Ray cluster at {address}")
+        _refuse_silence(address, config.answer_seconds)
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+    try:
+        if config.require_token:
+            nodes = ray.nodes()  # type: ignore[no-untyped-call]
+            refuse_open_cluster(node["NodeManagerAddress"] for node in nodes)
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _refuse_silence(address: str, answer_seconds: float) -> None:
+    # Ray itself asks an address that nobody holds for minutes, without a word.
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():  # "auto", "ray://...": not ours to read
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=answer_seconds).close()
+    except OSError as error:
+        raise ConnectionError(
+            f"No Ray answers at {address} ({error}). Start the cluster, or name another with "
+            "ray.address= or RAY_ADDRESS."
+        ) from error

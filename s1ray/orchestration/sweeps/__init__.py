@@ -1,0 +1,1 @@
+"""Sweeps: a search space becomes trials, trials share what is the same, Ray Tune runs them."""

@@ -1,0 +1,1 @@
+"""The chat endpoint as plain classes: what a request asks for, who answers, what goes over HTTP."""

@@ -1,0 +1,1 @@
+"""What the evaluation suite measures: grader, replicas, kills and stream."""

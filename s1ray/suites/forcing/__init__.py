@@ -1,0 +1,1 @@
+"""What budget forcing costs and saves: the parts of ``suite=forcing``."""

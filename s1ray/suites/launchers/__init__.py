@@ -1,0 +1,1 @@
+"""The same training loop under Ray Train and under torchrun."""

@@ -1,0 +1,53 @@
+"""What a suite is: settings of its own and named parts, each a comparison that stands alone."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+from s1ray.config.suites.job import SuiteSettings
+
+MODULES = {
+    "checkpoint": "s1ray.suites.checkpoint",
+    "curation": "s1ray.suites.curation",
+    "evaluation": "s1ray.suites.evaluation.parts",
+    "forcing": "s1ray.suites.forcing.suite",
+    "gpu": "s1ray.suites.gpu",
+    "machine": "s1ray.suites.machine",
+    "plan": "s1ray.suites.plan",
+    "sweep": "s1ray.suites.sweep",
+    "training": "s1ray.suites.training",
+}
+"""Each suite's module. Named, not imported: ``suite=gpu`` runs on machines without Ray."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a part found."""
+
+    summary: str
+    """One line for people: both sides and the ratio."""
+    results: Mapping[str, Any]
+    """The numbers, as JSON takes them, units in the names."""
+
+
+Part = Callable[[Any], Outcome]
+"""Takes the suite's settings, measures, and checks first that all sides compute the same."""
+
+
+class Suite(Protocol):
+    """A module of this package that measures something."""
+
+    SETTINGS: type[SuiteSettings]
+    PARTS: Mapping[str, Part]
+
+
+def load_suite(kind: str) -> Suite:
+    """Import a suite.
+
+    Raises:
+        ValueError: There is none of that name.
+    """
+    if kind not in MODULES:
+        raise ValueError(f"suite.kind={kind!r} is no suite. Choose suite={'|'.join(MODULES)}.")
+    return cast(Suite, import_module(MODULES[kind]))

@@ -1,0 +1,189 @@
+"""``python -m jobs.serve`` as users run it: a real Ray Serve, OpenAI's own client and curl."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+import torch
+from openai import APIStatusError, APITimeoutError, OpenAI
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
+
+from s1ray.model_source.resolve import default_cache_directory, resolve_model
+from s1ray.orchestration.cluster.session import ROOT
+from tests.fakes import read_model_config
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+KEY = "a key of a test"
+ASK = {"model": "s1ray", "messages": [{"role": "user", "content": "What is 3 + 4?"}]}
+LONG = {**ASK, "n": 16, "extra_body": {"budget": {"min_thinking_tokens": 1500}}}
+
+
+@dataclass(frozen=True)
+class Server:
+    """A process that serves."""
+
+    url: str
+    process: subprocess.Popen[str]
+    storage: Path
+
+    def metric(self, name: str) -> float:
+        text = httpx.get(f"{self.url}/metrics", headers=authorize(KEY)).text
+        values = dict(line.rsplit(" ", 1) for line in text.splitlines() if line[0] != "#")
+        return float(values.get(f"s1ray_{name}", 0))
+
+
+def authorize(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+def wait_until(is_so: Callable[[], bool], *, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def write_adapter(directory: Path) -> None:
+    """Write a LoRA adapter of the tiny model that changes what it says."""
+    model = read_model_config("tiny")
+    path = resolve_model(
+        model.source, revision=None, sha256=None, random=model.random,
+        cache=default_cache_directory(), on_progress=lambda _: None,
+    )  # fmt: skip
+    base = AutoModelForCausalLM.from_pretrained(path)
+    torch.manual_seed(0)
+    targets = ["q_proj", "v_proj", "down_proj"]
+    lora = LoraConfig(r=8, target_modules=targets, init_lora_weights=False)
+    with warnings.catch_warnings(action="ignore", category=FutureWarning):
+        adapted = get_peft_model(base, lora)
+    adapted.save_pretrained(directory)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    home = tmp_path_factory.mktemp("serve")
+    write_adapter(home / "adapter")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [
+        sys.executable, "-m", "jobs.serve", "experiment=tiny", f"server.port={port}",
+        f"paths.storage={home / 'runs'}", f"+server.adapters.sums={home / 'adapter'}",
+        "server.max_requests=2", "engine.num_threads=1", "ray.num_cpus=2",
+    ]  # fmt: skip
+    environment = {**os.environ, "S1RAY_API_KEY": KEY}
+    environment.pop("RAY_ADDRESS", None)
+    with (home / "log").open("w") as log:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=log, text=True
+        )
+    running = Server(f"http://127.0.0.1:{port}", process, home / "runs")
+    try:
+        said = home / "log"
+        wait_until(lambda: "serving s1ray" in said.read_text() or process.poll() is not None)
+        assert process.poll() is None, said.read_text()
+        yield running
+    finally:
+        process.kill()
+        process.communicate(timeout=60)
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{server.url}/v1", api_key=KEY, max_retries=0) as client:
+        yield client
+
+
+def test_client_gets_budgeted_thinking_whole_and_as_a_stream(client: OpenAI) -> None:
+    budget = {"max_thinking_tokens": 24, "num_waits": 2}
+    ask = {**ASK, "temperature": 1.0, "seed": 3, "extra_body": {"budget": budget}}
+    made = client.chat.completions.create(**ask)
+    assert 0 < made.usage.completion_tokens_details.reasoning_tokens <= 24
+    texts = {"reasoning_content": "", "content": ""}
+    with client.chat.completions.create(**ask, stream=True) as chunks:
+        for chunk in chunks:
+            for field in texts:
+                texts[field] += getattr(chunk.choices[0].delta, field, None) or ""
+    message = made.choices[0].message
+    assert texts == {"reasoning_content": message.reasoning_content, "content": message.content}
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_curl_streams_events_with_the_key(server: Server) -> None:
+    body = {**ASK, "stream": True, "budget": {"max_thinking_tokens": 9}}
+    command = [
+        "curl", "-sSN", "--fail", f"{server.url}/v1/chat/completions", "-d", json.dumps(body),
+        "-H", f"Authorization: Bearer {KEY}",
+    ]  # fmt: skip
+    events = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+    assert events.endswith("data: [DONE]\n\n")
+    assert "reasoning_content" in events
+
+
+def test_adapter_is_chosen_by_its_name(client: OpenAI) -> None:
+    assert [model.id for model in client.models.list()] == ["s1ray", "sums"]
+    plain = client.chat.completions.create(**ASK, max_tokens=60)
+    adapted = client.chat.completions.create(**{**ASK, "model": "sums"}, max_tokens=60)
+    assert plain.choices[0].message.content != adapted.choices[0].message.content
+
+
+def test_wrong_key_and_wrong_budget_are_refused_in_json(server: Server) -> None:
+    url = f"{server.url}/v1/chat/completions"
+    stranger = httpx.post(url, json=ASK, headers=authorize("guess"))
+    assert (stranger.status_code, stranger.json()["error"]["code"]) == (401, "invalid_api_key")
+    body = {**ASK, "budget": {"max_thinking_tokens": 10**6}}
+    beyond = httpx.post(url, json=body, headers=authorize(KEY))
+    assert (beyond.status_code, beyond.json()["error"]["code"]) == (400, "budget_out_of_range")
+
+
+def test_full_server_answers_429_and_its_health(server: Server, client: OpenAI) -> None:
+    held = [client.chat.completions.create(**LONG, stream=True) for _ in range(2)]
+    with pytest.raises(APIStatusError) as refused:
+        client.chat.completions.create(**ASK)
+    assert refused.value.status_code == 429
+    assert refused.value.response.headers["Retry-After"] == "1"
+    assert httpx.get(f"{server.url}/health").json() == {"status": "ok"}
+    for stream in held:
+        stream.close()
+    wait_until(lambda: server.metric("requests_in_flight") == 0)
+    assert client.chat.completions.create(**ASK, max_tokens=40).choices
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_client_that_hangs_up_stops_the_generation(
+    server: Server, client: OpenAI, *, is_stream: bool
+) -> None:
+    before = server.metric("requests_cancelled_total")
+    if is_stream:
+        client.chat.completions.create(**LONG, stream=True).close()
+    else:
+        with pytest.raises(APITimeoutError):
+            client.with_options(timeout=0.5).chat.completions.create(**LONG)
+    wait_until(lambda: server.metric("requests_in_flight") == 0)
+    assert server.metric("requests_cancelled_total") == before + 1
+    decoded = server.metric("engine_decoded_tokens_total")
+    client.chat.completions.create(**ASK, extra_body={"budget": {"max_thinking_tokens": 1}})
+    assert server.metric("engine_decoded_tokens_total") - decoded < 200
+
+
+def test_signal_ends_it_with_its_directory_last(server: Server) -> None:
+    server.process.send_signal(signal.SIGTERM)
+    output, _ = server.process.communicate(timeout=60)
+    path = Path(output.strip())
+    assert server.process.returncode == 0
+    assert path.parent == server.storage / "serve"
+    assert KEY not in "".join(file.read_text() for file in path.iterdir())
+    names = {file.name for file in path.iterdir()}
+    assert names - {"code.diff"} == {"config.yaml", "environment.txt", "run.json"}

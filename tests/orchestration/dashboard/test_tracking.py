@@ -1,0 +1,264 @@
+"""W&B as a sink, with the real client: online against a stand-in server, offline, and broken."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import wandb
+
+from s1ray.config.tracking import TrackingConfig
+from s1ray.orchestration.cluster.session import ROOT
+from s1ray.orchestration.dashboard.sink import LOCK
+from s1ray.orchestration.dashboard.tracking import flatten_settings, resolve_mode, track
+from s1ray.orchestration.run_directory.events import EventLog, read_events
+from s1ray.orchestration.run_directory.runs import Run
+from s1ray.suites.evaluation.record import read_history
+from tests.orchestration.processes import is_alive, wait_until
+from tests.orchestration.wandb_server import WandbServer, serve_wandb
+
+FINISH_SECONDS = 6.0
+MARGIN_SECONDS = 20.0
+"""What a busy machine may add to a limit."""
+
+
+def _config(
+    mode: str, *, init_seconds: float = 60.0, finish_seconds: float = 120.0
+) -> TrackingConfig:
+    """Return settings that wait for a slow machine; a test of a limit makes it short."""
+    return TrackingConfig.model_validate(
+        {
+            "mode": mode, "project": "s1ray-tests", "entity": "lab", "group": None, "tags": ("t",),
+            "poll_seconds": 0.05, "init_timeout_seconds": init_seconds,
+            "upload_timeout_seconds": finish_seconds / 2, "finish_timeout_seconds": finish_seconds,
+            "max_restarts": 5, "restart_seconds": 0.5, "table_rows": 2,
+        }
+    )  # fmt: skip
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
+    with serve_wandb() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+        monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
+        yield server
+
+
+def _run(path: Path) -> Run:
+    path.mkdir(exist_ok=True)
+    return Run(name=path.name, stage="train", path=path, identity={})
+
+
+def _track_steps(run: Run, config: TrackingConfig, steps: range) -> None:
+    settings = {"a": {"b": 1}}
+    with (
+        track(run, config=config, group="g", settings=settings),
+        EventLog(run.path) as log,
+    ):
+        for step in steps:
+            log.append(step, {"train/loss": step / 2})
+
+
+def _losses(server: WandbServer, run: Run) -> list[tuple[int, float]]:
+    rows = server.history.get(run.name, [])
+    return [(row["global_step"], row["train/loss"]) for row in rows if "train/loss" in row]
+
+
+def test_track_online_every_step_arrives_once_across_a_resume(
+    tmp_path: Path, server: WandbServer
+) -> None:
+    run = _run(tmp_path / "demo-1")
+
+    _track_steps(run, _config("online"), range(1, 6))
+    _track_steps(run, _config("online"), range(3, 9))
+
+    assert _losses(server, run) == [(step, step / 2) for step in range(1, 9)]
+    assert server.runs[run.name]["groupName"] == "g"
+
+
+def test_track_offline_keeps_one_record_of_the_whole_run(tmp_path: Path) -> None:
+    run = _run(tmp_path / "demo-2")
+
+    _track_steps(run, _config("offline"), range(1, 4))
+    _track_steps(run, _config("offline"), range(3, 6))
+
+    [record] = (run.path / "wandb").glob("offline-run-*/run-demo-2.wandb")
+    rows = read_history(record)
+    assert [row["global_step"] for row in rows] == [1, 2, 3, 4, 5]
+
+
+def _time_end(run: Run, *, before_end: Callable[[], object]) -> float:
+    """Track two steps and return the seconds between the end of the work and the end of the run."""
+    config = _config("online", init_seconds=2.0, finish_seconds=FINISH_SECONDS)
+    with track(run, config=config, group="g", settings={}):
+        with EventLog(run.path) as log:
+            log.append(1, {"train/loss": 1.0})
+            before_end()
+            log.append(2, {"train/loss": 2.0})
+        ended = time.monotonic()
+    return time.monotonic() - ended
+
+
+def _assert_whole(run: Run, seconds: float) -> None:
+    assert seconds < FINISH_SECONDS + MARGIN_SECONDS
+    assert [row["global_step"] for row in read_events(run.path)] == [1, 2]
+    assert not any(thread.name == "tracking" for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize("status", [401, 500])
+def test_track_server_that_refuses_holds_the_run_no_longer_than_its_limit(
+    tmp_path: Path, server: WandbServer, status: int
+) -> None:
+    server.failing = status
+    run = _run(tmp_path / "demo-3")
+
+    _assert_whole(run, _time_end(run, before_end=lambda: None))
+
+
+@pytest.fixture(params=[False, True], ids=["no client", "a client"])
+def job_client(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The job's own W&B client, which its children would share."""
+    if request.param:
+        wandb.setup()
+    yield
+    wandb.teardown()
+
+
+@pytest.mark.usefixtures("job_client")
+def test_track_server_that_is_not_there_is_recorded_offline(
+    tmp_path: Path, server: WandbServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{port}")
+    run = _run(tmp_path / "demo-5")
+
+    _track_steps(run, _config("online", init_seconds=2.0), range(1, 3))
+
+    [record] = (run.path / "wandb").glob("offline-run-*/run-demo-5.wandb")
+    assert [row["global_step"] for row in read_history(record)] == [1, 2]
+
+
+@pytest.mark.slow  # the client sends its first rows after 15 seconds
+def test_track_server_that_dies_in_the_middle_holds_the_run_no_longer_than_its_limit(
+    tmp_path: Path, server: WandbServer
+) -> None:
+    run = _run(tmp_path / "demo-4")
+
+    def die() -> None:
+        wait_until(lambda: _losses(server, run))
+        server.failing = 500
+
+    _assert_whole(run, _time_end(run, before_end=die))
+
+
+@pytest.mark.parametrize("is_from_the_start", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_track_server_that_hangs_holds_the_run_no_longer_than_its_limit(
+    tmp_path: Path, server: WandbServer, *, is_from_the_start: bool
+) -> None:
+    run = _run(tmp_path / "demo-6")
+    if is_from_the_start:
+        server.answering.clear()
+
+    def hang() -> None:
+        if not is_from_the_start:
+            wait_until(lambda: _losses(server, run))
+        server.answering.clear()
+
+    _assert_whole(run, _time_end(run, before_end=hang))
+
+
+def _kill_sink(run: Run) -> int:
+    pid = int((run.path / LOCK).read_text(encoding="utf-8"))
+    os.kill(pid, signal.SIGKILL)
+    return pid
+
+
+@pytest.mark.parametrize("mode", [pytest.param("online", marks=pytest.mark.slow), "offline"])
+def test_track_sink_killed_twice_loses_and_doubles_nothing(
+    tmp_path: Path, server: WandbServer, mode: str
+) -> None:
+    run = _run(tmp_path / "demo-7")
+    lock = run.path / LOCK
+    killed: list[int] = []
+
+    def is_another_up() -> bool:
+        text = lock.read_text(encoding="utf-8") if lock.exists() else ""
+        return text.isdigit() and int(text) not in killed
+
+    with track(run, config=_config(mode), group="g", settings={}), EventLog(run.path) as log:
+        for step in range(1, 101):
+            log.append(step, {"train/loss": step / 2})
+            if step in (40, 80):
+                wait_until(is_another_up)
+                if mode == "online":
+                    wait_until(lambda: _losses(server, run))
+                killed.append(_kill_sink(run))
+
+    assert all(not is_alive(pid) for pid in killed)
+    if mode == "online":
+        found = _losses(server, run)
+    else:
+        [record] = (run.path / "wandb").glob("offline-run-*/run-demo-7.wandb")
+        found = [(row["global_step"], row["train/loss"]) for row in read_history(record)]
+    assert found == [(step, step / 2) for step in range(1, 101)]
+
+
+JOB = """
+import sys, time
+from pathlib import Path
+from s1ray.orchestration.run_directory.events import EventLog, read_events
+from s1ray.orchestration.run_directory.runs import Run
+from s1ray.orchestration.dashboard.tracking import track
+from tests.orchestration.dashboard.test_tracking import _config
+path, first = Path(sys.argv[1]), int(sys.argv[2])
+run = Run(name=path.name, stage="train", path=path, identity={})
+with track(run, config=_config("online"), group="g", settings={}), EventLog(path) as log:
+    for step in range(1, first + 1):
+        log.append(step, {"train/loss": step / 2})
+    if sys.argv[3] == "wait":
+        time.sleep(600)
+"""
+
+
+@pytest.mark.slow  # the client sends its first rows after 15 seconds
+def test_track_killed_job_leaves_no_sink_and_goes_on_where_the_server_stands(
+    tmp_path: Path, server: WandbServer
+) -> None:
+    run = _run(tmp_path / "demo-8")
+    command = [sys.executable, "-c", JOB, str(run.path)]
+    with subprocess.Popen([*command, "8", "wait"], cwd=ROOT) as job:
+        wait_until(lambda: _losses(server, run))
+        sink = int((run.path / LOCK).read_text(encoding="utf-8"))
+        job.kill()
+    wait_until(lambda: not is_alive(sink))
+
+    subprocess.run([*command, "10", "end"], cwd=ROOT, check=True)
+
+    assert _losses(server, run) == [(step, step / 2) for step in range(1, 11)]
+
+
+def test_resolve_mode_auto_is_offline_without_a_key_and_online_with_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert resolve_mode("auto") == "offline"
+
+    monkeypatch.setenv("WANDB_API_KEY", "x")
+    assert resolve_mode("auto") == "online"
+
+
+def test_flatten_settings_gives_dotted_keys_and_refuses_secrets() -> None:
+    assert flatten_settings({"a": {"b": 1}, "c": (1, 2)}) == {"a.b": 1, "c": [1, 2]}
+    assert flatten_settings({"api_key_variable": "HUB_KEY"}) == {"api_key_variable": "HUB_KEY"}
+    with pytest.raises(ValueError, match="looks like a secret"):
+        flatten_settings({"hub": {"api_key": "hf_x"}})

@@ -1,0 +1,143 @@
+"""What cannot be gone on from is refused before any worker is started."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from s1ray.config.recipe import Recipe
+from s1ray.orchestration.fine_tune.starting import choose_start
+from s1ray.orchestration.fine_tune.train import describe_job, prepare_train
+from s1ray.orchestration.run_directory.runs import RefusedError, begin_run
+from s1ray.training.commit import (
+    CheckpointKind,
+    Manifest,
+    name_checkpoint,
+    record_file,
+    write_manifest,
+)
+
+Compose = Callable[..., Recipe]
+DRIFTS = {
+    "training.optimizer.learning_rate": "training.optimizer.learning_rate=0.5",
+    "training.num_epochs": "training.num_epochs=3",
+    "system_prompt": "model.system_prompt=Hello",
+}
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path, tiny: Compose) -> Path:
+    """A checkpoint of the tiny run, as far as its manifest says."""
+    plan = prepare_train(tiny(f"traces={write_traces(tmp_path)}"))
+    return commit(tmp_path / "elsewhere", identity=describe_job(plan).identity)
+
+
+def write_traces(directory: Path) -> Path:
+    traces = directory / "traces.jsonl"
+    traces.write_text(TRACE + "\n", encoding="utf-8")
+    return traces
+
+
+TRACE = (
+    '{"question": {"id": "q", "text": "1 + 1?", "answer": "2", "answer_kind": "integer", '
+    '"source": "made", "domain": null, "solution": null}, "thinking": "2", "answer": "2", '
+    '"teacher": "made", "is_correct": true}'
+)
+
+
+def commit(directory: Path, *, identity: Mapping[str, str]) -> Path:
+    made = name_checkpoint(directory, step=2)
+    (made / "payload").write_bytes(b"weights")
+    manifest = Manifest(
+        step=2,
+        samples_consumed=8,
+        kind=CheckpointKind.PERMANENT,
+        world_size=1,
+        identity=identity,
+        time=1.0,
+        files={"payload": record_file(made / "payload")},
+    )
+    write_manifest(made, manifest)
+    return made
+
+
+def test_run_from_another_ones_checkpoint_is_another_run_until_it_has_its_own(
+    tmp_path: Path, tiny: Compose, checkpoint: Path
+) -> None:
+    traces = f"traces={tmp_path}/traces.jsonl"
+    plain = prepare_train(tiny(traces)).run
+    recipe = tiny(traces, f"checkpoint.resume={checkpoint}")
+    plan = prepare_train(recipe)
+    identity = describe_job(plan).identity
+    assert plan.run.name != plain.name
+    begin_run(plan.run, config_yaml="")
+
+    assert choose_start(recipe.checkpoint, plan.run, identity=identity) == checkpoint
+
+    commit(plan.run.path / "checkpoints", identity=identity)
+    assert choose_start(recipe.checkpoint, plan.run, identity=identity) is None
+
+
+def test_own_earlier_checkpoint_names_the_same_run(
+    tmp_path: Path, tiny: Compose, checkpoint: Path
+) -> None:
+    traces = f"traces={tmp_path}/traces.jsonl"
+    plan = prepare_train(tiny(traces))
+    own = commit(plan.run.path / "checkpoints", identity=describe_job(plan).identity)
+
+    assert prepare_train(tiny(traces, f"checkpoint.resume={own}")).run == plan.run
+
+
+@pytest.mark.parametrize(
+    "name", ["training.optimizer.learning_rate", "training.num_epochs", "system_prompt"]
+)
+def test_drift_is_refused_by_name_and_let_through_by_name(
+    tmp_path: Path, tiny: Compose, checkpoint: Path, name: str
+) -> None:
+    overrides = [f"traces={tmp_path}/traces.jsonl", f"checkpoint.resume={checkpoint}", DRIFTS[name]]
+
+    with pytest.raises(ValueError, match=rf"{name} is .* and was .*allow_drift=\[{name}\]"):
+        prepare_train(tiny(*overrides))
+
+    assert prepare_train(tiny(*overrides, f"checkpoint.allow_drift=[{name}]"))
+
+
+@pytest.mark.parametrize("name", ["model.tokenizer", "model.chat_template", "model.weights"])
+def test_other_model_tokenizer_or_template_is_refused_by_name(
+    tmp_path: Path, tiny: Compose, name: str
+) -> None:
+    traces = f"traces={write_traces(tmp_path)}"
+    identity = describe_job(prepare_train(tiny(traces))).identity
+    assert name in identity
+    other = commit(tmp_path / "elsewhere", identity={**identity, name: '"other"'})
+
+    with pytest.raises(ValueError, match=rf"{name} is .* and was \"other\".*allow_drift"):
+        prepare_train(tiny(traces, f"checkpoint.resume={other}"))
+
+
+def test_other_data_is_refused_before_ray_starts(
+    tmp_path: Path, tiny: Compose, checkpoint: Path
+) -> None:
+    other = tmp_path / "other.jsonl"
+    other.write_text(TRACE.replace("1 + 1?", "1+1?") + "\n", encoding="utf-8")
+    recipe = tiny(f"traces={other}", f"checkpoint.resume={checkpoint}")
+    plan = prepare_train(recipe)
+
+    with pytest.raises(RefusedError, match=r"data is .* and was .*allow_drift=\[data\]"):
+        choose_start(recipe.checkpoint, plan.run, identity=describe_job(plan).identity)
+
+
+@pytest.mark.parametrize(
+    ("resume", "words"),
+    [("must", "has no checkpoint"), ("/nowhere", "never committed"), ("nonsense", "never commit")],
+)
+def test_nothing_to_resume_from_is_bad_input(
+    tmp_path: Path, tiny: Compose, resume: str, words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        prepare_train(tiny(f"traces={write_traces(tmp_path)}", f"checkpoint.resume={resume}"))
+
+
+def test_more_workers_at_least_than_at_most_is_refused(tiny: Compose) -> None:
+    with pytest.raises(ValueError, match=r"ray.min_workers=3 is more than sharding.num_workers=2"):
+        prepare_train(tiny("ray.min_workers=3"))

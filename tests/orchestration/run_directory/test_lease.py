@@ -1,0 +1,168 @@
+"""A run directory has one writer."""
+
+import errno
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from s1ray.orchestration.run_directory.lease import LEASE, hold_lease, is_held_here
+from tests.orchestration.processes import hold_elsewhere, wait_until
+
+
+def write_lease(lease: Path, **changes: object) -> None:
+    holder = {"host": socket.gethostname(), "pid": os.getpid(), "started": 1.0, "nonce": "a"}
+    lease.write_text(json.dumps(holder | changes), encoding="utf-8")
+
+
+def test_second_writer_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
+    with (
+        hold_elsewhere(tmp_path) as holder,
+        pytest.raises(ValueError, match=str(holder.pid)),
+        hold_lease(tmp_path, heartbeat_seconds=1, stale_seconds=60),
+    ):
+        pass
+
+
+def test_killed_holder_has_lost_the_lease_at_once(tmp_path: Path) -> None:
+    with hold_elsewhere(tmp_path) as holder:
+        holder.kill()
+        holder.wait()
+    assert (tmp_path / LEASE).exists()
+
+    with hold_lease(tmp_path, heartbeat_seconds=1, stale_seconds=60):
+        held_by = json.loads((tmp_path / LEASE).read_text(encoding="utf-8"))
+
+    assert held_by["pid"] == os.getpid()
+    assert not (tmp_path / LEASE).exists()
+
+
+@pytest.mark.parametrize(("silent_seconds", "is_respected"), [(10, True), (100, False)])
+def test_lease_of_another_host_is_respected_until_it_is_stale(
+    tmp_path: Path, *, silent_seconds: float, is_respected: bool
+) -> None:
+    lease = tmp_path / LEASE
+    write_lease(lease, host="elsewhere")
+    then = time.time() - silent_seconds
+    os.utime(lease, (then, then))
+
+    if is_respected:
+        with (
+            pytest.raises(ValueError, match="elsewhere"),
+            hold_lease(tmp_path, heartbeat_seconds=1, stale_seconds=60),
+        ):
+            pass
+    else:
+        with hold_lease(tmp_path, heartbeat_seconds=1, stale_seconds=60):
+            assert lease.exists()
+
+
+def test_heartbeat_keeps_the_lease_fresh(tmp_path: Path) -> None:
+    with hold_lease(tmp_path, heartbeat_seconds=0.05, stale_seconds=60):
+        lease = tmp_path / LEASE
+        os.utime(lease, (0, 0))
+        deadline = time.monotonic() + 10
+        while lease.stat().st_mtime < 1 and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+        assert lease.stat().st_mtime > 1
+
+
+def test_pid_that_is_used_again_does_not_hold_the_lease(tmp_path: Path) -> None:
+    write_lease(tmp_path / LEASE)  # this pid, but of a process that began in 1970
+
+    with hold_lease(tmp_path, heartbeat_seconds=1, stale_seconds=60):
+        assert json.loads((tmp_path / LEASE).read_text(encoding="utf-8"))["started"] > 1
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"host": 3}'])
+def test_lease_that_a_crash_left_without_its_content_is_nobodys(
+    tmp_path: Path, content: str
+) -> None:
+    lease = tmp_path / LEASE
+    lease.write_text(content, encoding="utf-8")
+    os.utime(lease, (0, 0))
+
+    with hold_lease(tmp_path, heartbeat_seconds=1, stale_seconds=60):
+        assert json.loads(lease.read_text(encoding="utf-8"))["pid"] == os.getpid()
+
+
+def test_holder_that_lost_its_lease_is_told_and_leaves_the_new_one_alone(tmp_path: Path) -> None:
+    lease, lost = tmp_path / LEASE, threading.Event()
+
+    with hold_lease(tmp_path, heartbeat_seconds=0.05, stale_seconds=60, on_lost=lost.set):
+        write_lease(lease, host="elsewhere")
+        assert lost.wait(10)
+
+    assert json.loads(lease.read_text(encoding="utf-8"))["host"] == "elsewhere"
+
+
+def test_disk_that_fails_for_a_moment_takes_no_lease_and_one_that_stays_away_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost, failures, touch = threading.Event(), [], os.utime
+
+    def fail(path: Path, *_: object) -> None:
+        failures.append(path)
+        raise OSError(errno.ESTALE, "stale file handle")
+
+    with hold_lease(tmp_path, heartbeat_seconds=0.05, stale_seconds=1, on_lost=lost.set):
+        monkeypatch.setattr(os, "utime", fail)
+        wait_until(lambda: len(failures) > 3)
+        monkeypatch.setattr(os, "utime", touch)
+        assert not lost.wait(2)
+        monkeypatch.setattr(os, "utime", fail)
+        assert lost.wait(10)
+        monkeypatch.setattr(os, "utime", touch)
+
+
+def test_lease_is_held_by_the_process_that_took_it(tmp_path: Path) -> None:
+    assert not is_held_here(tmp_path)
+    with hold_lease(tmp_path, heartbeat_seconds=1, stale_seconds=60):
+        assert is_held_here(tmp_path)
+        write_lease(tmp_path / LEASE, host="elsewhere")
+        assert not is_held_here(tmp_path)
+
+
+RACE = """
+import sys
+from pathlib import Path
+from s1ray.orchestration.run_directory.lease import hold_lease
+from s1ray.orchestration.run_directory.runs import RefusedError
+sys.stdin.readline()
+try:
+    with hold_lease(Path(sys.argv[1]), heartbeat_seconds=1, stale_seconds=60):
+        print("held", flush=True)
+        sys.stdin.readline()
+except RefusedError:
+    print("refused", flush=True)
+"""
+
+
+def test_of_many_contenders_for_a_dead_lease_one_gets_it(tmp_path: Path) -> None:
+    write_lease(tmp_path / LEASE)
+    contenders = [
+        subprocess.Popen(
+            [sys.executable, "-c", RACE, str(tmp_path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    for contender in contenders:
+        assert contender.stdin is not None
+        contender.stdin.write("go\n")
+        contender.stdin.flush()
+
+    answers = [contender.stdout.readline() for contender in contenders if contender.stdout]
+
+    assert sorted(answers) == ["held\n", "refused\n", "refused\n", "refused\n"]
+    for contender in contenders:
+        contender.communicate("end\n")

@@ -1,0 +1,134 @@
+"""What models say of a pool, over real HTTP and on real replicas."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from s1ray.config.recipe import Recipe
+from s1ray.orchestration.training_data.curate import prepare_curate, run_curate
+from tests.orchestration.training_data.test_distill import _add
+from tests.teacher_server import Teacher, reply, teach
+
+JUDGE = (
+    "difficulty=endpoint",
+    "difficulty.judges.served.endpoint.backoff_seconds=0.001",
+    "selection.after_difficulty=true",
+    "selection.num_questions=3",
+)
+Compose = Callable[..., Recipe]
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+
+
+def _curate(tiny: Compose, teacher: Teacher, *overrides: str) -> Path:
+    where = f"difficulty.judges.served.endpoint.base_url={teacher.url}"
+    return run_curate(prepare_curate(tiny(*JUDGE, where, *overrides)))
+
+
+def test_an_endpoint_judges_by_its_pass_rate_and_is_not_asked_again(tiny: Compose) -> None:
+    def answer(question: str, attempt: int) -> Any:
+        # Sums above 5 are solved in every second try, the others in none.
+        is_right = int(_add(question)) > 5 and attempt % 2
+        return reply(f"Final Answer: {_add(question) if is_right else 10**6}")
+
+    with teach(answer) as teacher:
+        path = _curate(tiny, teacher)
+        asked = teacher.asked.copy()
+        again = _curate(tiny, teacher, "selection.num_questions=2")
+
+    rates = {row["id"]: row["pass_rates"]["served"] for row in _read(path / "difficulty.jsonl")}
+    chosen = [row["question"] for row in _read(path / "selected.jsonl")]
+    assert set(rates.values()) == {0.0, 0.5}
+    assert all(int(question["answer"]) <= 5 for question in chosen)
+    assert {rates[question["id"]] for question in chosen} == {0.0}
+    assert set(asked.values()) == {4}
+    assert teacher.asked == asked
+    assert again != path
+
+
+def test_what_judges_thought_can_rank_traces_in_place_of_a_teacher(tiny: Compose) -> None:
+    def answer(question: str, _: int) -> Any:
+        made = reply("Final Answer: 10000000")
+        made["usage"]["completion_tokens"] = 50 + int(_add(question))
+        return made
+
+    with teach(answer) as teacher:
+        path = _curate(
+            tiny, teacher, "selection=longest", "selection.after_difficulty=true",
+            "selection.length=judges_thinking_tokens", "selection.num_questions=5",
+        )  # fmt: skip
+
+    sums = [int(row["question"]["answer"]) for row in _read(path / "selected.jsonl")]
+    everything = sorted((int(_add(question)) for question in teacher.asked), reverse=True)
+    assert sums == everything[:5]
+    (stand_in,) = [
+        step["stand_in"]
+        for step in json.loads((path / "funnel.json").read_text())["steps"]
+        if step["name"] == "selection"
+    ]
+    assert "judged difficulty" in stand_in
+
+
+def test_a_model_names_the_subjects_of_what_difficulty_kept(tiny: Compose) -> None:
+    def answer(prompt: str, _: int) -> Any:
+        number = int(re.findall(r"\d+", prompt.split("Question:")[1])[0])
+        return reply("I see numbers, so 11" if number > 4 else "no idea")
+
+    with teach(answer) as teacher:
+        recipe = tiny(
+            "diversity=msc", "diversity.endpoint.api_key_variable=null",
+            f"diversity.endpoint.base_url={teacher.url}",
+        )  # fmt: skip
+        path = run_curate(prepare_curate(recipe))
+
+    domains = {row["question"]["domain"] for row in _read(path / "selected.jsonl")}
+    assert domains == {"Number theory", "no subject named"}
+    assert teacher.asked.total() == 24
+
+
+def test_an_endpoint_without_a_seed_cannot_be_asked_several_times(tiny: Compose) -> None:
+    override = "difficulty.judges.served.endpoint.sends_sampling=false"
+
+    with pytest.raises(ValueError, match="takes no seed"):
+        prepare_curate(tiny(*JUDGE, override))
+
+
+@pytest.mark.slow
+def test_two_models_judge_on_replicas_and_either_may_drop_a_question(
+    ray_head: None, tiny: Compose
+) -> None:
+    judges = ("first", "second")
+    recipe = tiny(
+        "difficulty=base_model",
+        "~difficulty.judges.base",
+        *(f"+model@difficulty.judges.{name}.model=tiny" for name in judges),
+        *(f"+engine@difficulty.judges.{name}.engine=transformers_float32" for name in judges),
+        *(f"+difficulty.judges.{name}.kind=engine" for name in judges),
+        "difficulty.judges.second.model.random.seed=7",
+        "selection.after_difficulty=true",
+        "difficulty_budget.max_answer_tokens=8",
+    )
+
+    path = run_curate(prepare_curate(recipe))
+
+    rows = _read(path / "difficulty.jsonl")
+    assert len(rows) == 24
+    assert all(set(row["pass_rates"]) == set(judges) for row in rows)
+    runs = list((path.parents[1] / "evaluate").iterdir())
+    assert len(runs) == 2
+
+
+def test_what_judges_are_asked_with_is_their_own_and_names_the_selection(tiny: Compose) -> None:
+    judged = ("difficulty=base_model", "selection.after_difficulty=true")
+    name = prepare_curate(tiny(*judged)).run.name
+
+    evaluated_otherwise = tiny(*judged, "grading=s1", "sampling=temperature_1", "evaluation.seed=5")
+    assert prepare_curate(evaluated_otherwise).run.name == name
+    for change in ("seed=5", "sampling.temperature=0.7", "grading.compat=s1"):
+        assert prepare_curate(tiny(*judged, f"difficulty.{change}")).run.name != name

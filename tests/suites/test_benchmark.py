@@ -1,0 +1,88 @@
+"""A suite's parts are measured one after the other, and what was measured is on disk."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from s1ray.config.suites.job import BenchmarkJobConfig, SuiteSettings
+from s1ray.suites.benchmark import BenchmarkPlan, prepare_benchmark, run_benchmark
+from s1ray.suites.suite import Outcome
+
+
+def _plan(tmp_path: Path) -> BenchmarkPlan:
+    settings = SuiteSettings(kind="made", num_pairs=2)
+    return BenchmarkPlan(
+        settings=settings,
+        parts={
+            "first": lambda told: Outcome(summary="1 to 1", results={"pairs": told.num_pairs}),
+            "second": _fail,
+        },
+        directory=tmp_path / "made",
+    )
+
+
+def _fail(settings: SuiteSettings) -> Outcome:
+    raise RuntimeError(f"the sides of {settings.kind} differ")
+
+
+def test_last_line_is_one_json_object_with_every_part(tmp_path: Path) -> None:
+    plan = _plan(tmp_path)
+    whole = BenchmarkPlan(
+        settings=plan.settings, parts={"first": plan.parts["first"]}, directory=plan.directory
+    )
+
+    line = run_benchmark(whole)
+
+    report = json.loads(line)
+    assert "\n" not in line
+    assert report["parts"] == {"first": {"summary": "1 to 1", "pairs": 2}}
+    assert report["machine"]["cores"]
+    assert json.loads(Path(report["path"]).read_text(encoding="utf-8")) == report
+
+
+def test_what_was_measured_before_a_failure_is_kept(tmp_path: Path) -> None:
+    plan = _plan(tmp_path)
+
+    with pytest.raises(RuntimeError, match="differ"):
+        run_benchmark(plan)
+
+    report = json.loads((plan.directory / "result.json").read_text(encoding="utf-8"))
+    assert list(report["parts"]) == ["first"]
+
+
+def test_unknown_suite_is_refused() -> None:
+    config = BenchmarkJobConfig.model_validate(
+        {
+            "suite": {"kind": "nothing", "num_pairs": 1},
+            "parts": None,
+            "paths": {"storage": "runs", "cache": None},
+        }
+    )
+
+    with pytest.raises(ValueError, match="nothing"):
+        prepare_benchmark(config)
+
+
+def _choose_machine(*, parts: tuple[str, ...] | None) -> BenchmarkJobConfig:
+    return BenchmarkJobConfig.model_validate(
+        {
+            "suite": {"kind": "machine", "num_pairs": 1, "matrix_size": 64, "num_products": 1},
+            "parts": parts,
+            "paths": {"storage": "runs", "cache": None},
+        }
+    )
+
+
+def test_unknown_part_is_refused() -> None:
+    with pytest.raises(ValueError, match="products"):
+        prepare_benchmark(_choose_machine(parts=("nothing",)))
+
+
+def test_machine_suite_measures_both_precisions() -> None:
+    plan = prepare_benchmark(_choose_machine(parts=None))
+
+    outcome = plan.parts["products"](plan.settings)
+
+    rates = outcome.results["gflops_per_second"]
+    assert all(rates[name]["median"] > 0 for name in ("bfloat16", "float32"))
