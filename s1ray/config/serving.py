@@ -16,3 +16,6 @@ class ServingConfig(Section):
     """Samples (each with all its budgets) that a replica works on at once."""
     health_check_seconds: PositiveFloat
     """How often a replica is asked whether it lives."""
+    abandoned_seconds: PositiveFloat
+    """Silence of the job on another host after which its replicas end themselves, so that a killed
+    job holds no part of a cluster. Several times lease.stale_seconds: storage may show late."""

@@ -18,6 +18,7 @@ from collections.abc import (
 from dataclasses import dataclass, replace
 from itertools import islice
 
+from s1ray.config.evaluation import EvaluationRuntimeConfig
 from s1ray.evaluation.samples import EvaluatedSample, FailedSample, SampleGroup
 from s1ray.evaluation.store import SampleStore
 from s1ray.records import Completion, GradedAnswer, Verdict
@@ -39,10 +40,7 @@ async def evaluate(
     solve: Solve,
     grade: Grade,
     store: SampleStore,
-    max_in_flight: int,
-    max_attempts: int,
-    retry_seconds: float,
-    max_consecutive_failures: int,
+    runtime: EvaluationRuntimeConfig,
 ) -> AsyncGenerator[EvaluatedSample | FailedSample, None]:
     """Do what the store lacks; each sample is in the store before it is yielded.
 
@@ -52,11 +50,7 @@ async def evaluate(
             policies already received; a ValueError is final, since it would come again.
         grade: Grades. A sample it fails at is stored as unscored, since its generation is good.
         store: Takes the samples.
-        max_in_flight: Groups being solved at once.
-        max_attempts: How often a group is tried.
-        retry_seconds: Pause before the second attempt; it doubles from attempt to attempt.
-        max_consecutive_failures: Groups that may fail one after the other, with no success
-            between them, before the evaluation gives up.
+        runtime: How many groups at once, and what a failure leads to.
 
     Yields:
         Samples in the order of the store. A ``FailedSample`` is not in the store.
@@ -70,12 +64,10 @@ async def evaluate(
         solve=solve,
         grade=grade,
         store=store,
-        max_attempts=max_attempts,
-        retry_seconds=retry_seconds,
-        max_consecutive_failures=max_consecutive_failures,
+        runtime=runtime,
         outcomes=asyncio.Queue(),
     )
-    runner = asyncio.create_task(run.work_off(max_in_flight))
+    runner = asyncio.create_task(run.work_off())
     getter = asyncio.create_task(run.outcomes.get())
     try:
         while not runner.done() or getter.done() or not run.outcomes.empty():
@@ -103,15 +95,14 @@ class _Run:
     solve: Solve
     grade: Grade
     store: SampleStore
-    max_attempts: int
-    retry_seconds: float
-    max_consecutive_failures: int
+    runtime: EvaluationRuntimeConfig
     outcomes: asyncio.Queue[EvaluatedSample | FailedSample]
     consecutive_failures: int = 0
 
-    async def work_off(self, max_in_flight: int) -> None:
+    async def work_off(self) -> None:
         workers = [
-            asyncio.create_task(self._work(first)) for first in islice(self.todo, max_in_flight)
+            asyncio.create_task(self._work(first))
+            for first in islice(self.todo, self.runtime.max_in_flight)
         ]
         try:
             await asyncio.gather(*workers)
@@ -134,11 +125,11 @@ class _Run:
                 self.consecutive_failures = 0
                 return
             group = replace(group, policies=left)
-            if isinstance(error, ValueError) or attempt == self.max_attempts:
+            if isinstance(error, ValueError) or attempt == self.runtime.max_attempts:
                 self._give_up(group, error, num_attempts=attempt)
                 return
             logger.info("%s: attempt %d failed.", group.task(left[0]), attempt)
-            await asyncio.sleep(self.retry_seconds * 2 ** (attempt - 1))
+            await asyncio.sleep(self.runtime.retry_seconds * 2 ** (attempt - 1))
 
     async def _attempt(self, group: SampleGroup) -> tuple[tuple[str, ...], Exception | None]:
         """Return the policies not received, and why; no error where none is left."""
@@ -190,7 +181,7 @@ class _Run:
             failed = FailedSample(task=group.task(policy), error=what, num_attempts=num_attempts)
             self.outcomes.put_nowait(failed)
         self.consecutive_failures += 1
-        if self.consecutive_failures >= self.max_consecutive_failures:
+        if self.consecutive_failures >= self.runtime.max_consecutive_failures:
             raise RuntimeError(
                 f"{self.consecutive_failures} groups failed one after the other, the last one "
                 f"({group.task(group.policies[0])}) with {what} What is done is stored: remove "

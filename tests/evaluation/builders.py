@@ -1,5 +1,8 @@
 """Samples and questions for tests, made from the few values a test cares about."""
 
+from typing import Any
+
+from s1ray.config.evaluation import EvaluationRuntimeConfig
 from s1ray.config.generation import Accounting
 from s1ray.evaluation.samples import EvaluatedSample, SampleGroup, SampleTask, Score
 from s1ray.generation.budget import BudgetPolicy
@@ -13,6 +16,18 @@ from s1ray.records import (
 )
 
 R, W = Verdict.CORRECT, Verdict.INCORRECT
+
+
+def make_runtime(**changes: Any) -> EvaluationRuntimeConfig:
+    values = {
+        "max_in_flight": 1,
+        "max_attempts": 1,
+        "retry_seconds": 0.0,
+        "max_consecutive_failures": 1,
+        "sync_rows": 1,
+        "sync_seconds": 1.0,
+    }
+    return EvaluationRuntimeConfig.model_validate(values | changes)
 
 
 def make_question(item: str) -> Question:

@@ -11,7 +11,7 @@ from s1ray.evaluation.evaluate import Grade, Solve, evaluate, regrade
 from s1ray.evaluation.samples import EvaluatedSample, FailedSample, SampleGroup
 from s1ray.evaluation.store import SAMPLES, SampleStore, read_samples
 from s1ray.records import Completion, GradedAnswer, Verdict
-from tests.evaluation.builders import make_completion, make_group, make_sample
+from tests.evaluation.builders import make_completion, make_group, make_runtime, make_sample
 from tests.evaluation.test_store import open_store
 
 POLICIES = ("cap_8", "natural")
@@ -48,10 +48,11 @@ async def collect(
         solve=solve,
         grade=grade,
         store=store,
-        max_in_flight=max_in_flight,
-        max_attempts=max_attempts,
-        retry_seconds=0.0,
-        max_consecutive_failures=max_consecutive_failures,
+        runtime=make_runtime(
+            max_in_flight=max_in_flight,
+            max_attempts=max_attempts,
+            max_consecutive_failures=max_consecutive_failures,
+        ),
     )
     return [outcome async for outcome in outcomes]
 
@@ -109,10 +110,7 @@ def test_evaluate_sample_is_in_the_file_when_it_is_yielded(tmp_path: Path) -> No
                 solve=solve_all,
                 grade=grade_all,
                 store=store,
-                max_in_flight=2,
-                max_attempts=1,
-                retry_seconds=0.0,
-                max_consecutive_failures=1,
+                runtime=make_runtime(max_in_flight=2),
             ):
                 assert outcome in list(read_samples(tmp_path / SAMPLES))
 
@@ -135,10 +133,7 @@ def test_evaluate_first_sample_comes_before_the_rest_is_solved(tmp_path: Path) -
                 solve=solve,
                 grade=grade_all,
                 store=store,
-                max_in_flight=8,
-                max_attempts=1,
-                retry_seconds=0.0,
-                max_consecutive_failures=1,
+                runtime=make_runtime(max_in_flight=8),
             )
             async with aclosing(outcomes):
                 return await asyncio.wait_for(anext(outcomes), timeout=5)
@@ -332,10 +327,7 @@ def test_evaluate_left_early_stops_its_workers(tmp_path: Path) -> None:
                 solve=solve,
                 grade=grade_all,
                 store=store,
-                max_in_flight=3,
-                max_attempts=1,
-                retry_seconds=0.0,
-                max_consecutive_failures=1,
+                runtime=make_runtime(max_in_flight=3),
             )
             async with aclosing(outcomes):
                 await anext(outcomes)

@@ -21,7 +21,7 @@ from pathlib import Path
 from s1ray.evaluation.evaluate import evaluate
 from s1ray.evaluation.store import SampleStore
 from s1ray.records import GradedAnswer, Verdict
-from tests.evaluation.builders import make_completion, make_group
+from tests.evaluation.builders import make_completion, make_group, make_runtime
 
 async def solve(group):
     for policy in group.policies:
@@ -38,8 +38,7 @@ async def main():
     path = Path(sys.argv[1])
     with SampleStore(path, sync_rows=8, sync_seconds=0.05, clock=time.monotonic) as store:
         async for _ in evaluate(groups, solve=solve, grade=grade, store=store,
-                                max_in_flight=%(in_flight)d, max_attempts=1, retry_seconds=0.0,
-                                max_consecutive_failures=1):
+                                runtime=make_runtime(max_in_flight=%(in_flight)d)):
             pass
 
 made = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT | os.O_APPEND)

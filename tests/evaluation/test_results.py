@@ -12,7 +12,15 @@ from s1ray.evaluation.results import build_results, describe_flips, describe_sca
 from s1ray.evaluation.samples import Score
 from s1ray.generation.budget import BudgetPolicy
 from s1ray.records import Completion, Verdict
-from tests.evaluation.builders import R, W, make_completion, make_policy, make_score, make_scores
+from tests.evaluation.builders import (
+    R,
+    W,
+    make_completion,
+    make_policy,
+    make_runtime,
+    make_score,
+    make_scores,
+)
 
 MODELS = {"digest": "trained"}
 
@@ -185,14 +193,7 @@ def make_config(**changes: Any) -> EvaluationConfig:
         "majority_at": (),
         "majority_subsets": 100,
         "solved_share": 0.5,
-        "runtime": {
-            "max_in_flight": 1,
-            "max_attempts": 1,
-            "retry_seconds": 0.0,
-            "max_consecutive_failures": 1,
-            "sync_rows": 1,
-            "sync_seconds": 1.0,
-        },
+        "runtime": make_runtime(),
     }
     return EvaluationConfig.model_validate(values | changes)
 

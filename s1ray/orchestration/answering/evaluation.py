@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +161,14 @@ def run_evaluation(plan: EvaluationPlan, *, replica: type[Replica] = Replica) ->
         open_stage(run, recipe) as stage,
         ray_session(recipe.ray),
         evaluation_replicas(
-            describe_replica(plan), config=recipe.serving, name=run.name, replica=replica
+            replace(
+                describe_replica(plan),
+                owner=str(run.path),
+                abandoned_seconds=recipe.serving.abandoned_seconds,
+            ),
+            config=recipe.serving,
+            name=run.name,
+            replica=replica,
         ) as solve,
     ):
         failed = asyncio.run(_solve_all(plan, solve=solve))
@@ -219,10 +226,7 @@ async def _solve_all(plan: EvaluationPlan, *, solve: Solve) -> list[FailedSample
             solve=solve,
             grade=grade_with(pool),
             store=store,
-            max_in_flight=runtime.max_in_flight,
-            max_attempts=runtime.max_attempts,
-            retry_seconds=runtime.retry_seconds,
-            max_consecutive_failures=runtime.max_consecutive_failures,
+            runtime=runtime,
         ):
             if isinstance(outcome, FailedSample):
                 failed.append(outcome)

@@ -4,8 +4,10 @@ A replica is a plain ``Solver`` around an engine; everything about thinking and 
 inside it, next to its cache.
 """
 
+import asyncio
+import math
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -22,6 +24,7 @@ from s1ray.evaluation.solver import Solver
 from s1ray.generation.budget import BudgetPolicy
 from s1ray.generation.build import build_engine
 from s1ray.model_source.model_directory import load_tokenizer
+from s1ray.orchestration.run_directory.lease import is_abandoned
 from s1ray.orchestration.terminal import say
 from s1ray.records import Completion
 
@@ -43,6 +46,11 @@ class ReplicaSettings:
     engine: EngineConfig
     sampling: SamplingConfig
     policies: Mapping[str, BudgetPolicy]
+    owner: str | None = None
+    """The run directory whose holder began the replica, in an application of its name; None where
+    nobody's death ends it."""
+    abandoned_seconds: float = math.inf
+    """As ``ServingConfig`` has it."""
 
 
 def build_solver(settings: ReplicaSettings) -> Solver:
@@ -67,7 +75,19 @@ class Replica:
     """The deployment: a solver in a process of its own."""
 
     def __init__(self, settings: ReplicaSettings) -> None:
+        self._settings = settings
         self._solver = build_solver(settings)
+
+    async def check_health(self) -> None:
+        """Take the application away where the job that began it was killed; Serve asks often."""
+        owner = self._settings.owner
+        if owner is None:
+            return
+        is_orphan = False
+        with suppress(OSError):  # a disk that fails for a moment kills nobody
+            is_orphan = is_abandoned(Path(owner), stale_seconds=self._settings.abandoned_seconds)
+        if is_orphan:
+            await asyncio.to_thread(serve.delete, Path(owner).name, _blocking=False)
 
     async def solve(self, group: SampleGroup) -> AsyncIterator[tuple[str, Completion]]:
         """Stream a group's completions."""

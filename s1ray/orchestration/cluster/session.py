@@ -3,9 +3,10 @@
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import ray
 
@@ -25,8 +26,14 @@ def choose_address(config: RayConfig) -> str:
 
 
 @contextmanager
-def ray_session(config: RayConfig) -> Iterator[None]:
+def ray_session(
+    config: RayConfig, *, environment: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[None]:
     """Connect to Ray while the block runs; a Ray that was there before stays as it is.
+
+    Args:
+        config: Which Ray, or how large one of our own is.
+        environment: Variables of every process of a Ray of our own.
 
     Raises:
         ConnectionError: Nothing answers at the address.
@@ -48,7 +55,7 @@ def ray_session(config: RayConfig) -> Iterator[None]:
             include_dashboard=False,
             logging_level=logging.ERROR,
             log_to_driver=False,
-            runtime_env={"env_vars": {"PYTHONPATH": python_path}},
+            runtime_env={"env_vars": {"PYTHONPATH": python_path, **environment}},
         )
     else:
         say(f"joining the Ray cluster at {address}")

@@ -126,6 +126,19 @@ def is_held_here(path: Path) -> bool:
     return holder is not None and (holder.host, holder.pid) == (socket.gethostname(), os.getpid())
 
 
+def is_abandoned(path: Path, *, stale_seconds: float) -> bool:
+    """Whether nobody holds a run directory; ``stale_seconds`` as ``hold_lease`` takes it."""
+    lease = path / LEASE
+    try:
+        silent = time.time() - lease.stat().st_mtime
+    except FileNotFoundError:
+        return True
+    holder = _read_holder(lease)
+    if holder is None:
+        return silent > _WRITING_SECONDS
+    return holder.has_lost(silent_seconds=silent, stale_seconds=stale_seconds)
+
+
 def find_last_sign(path: Path) -> float | None:
     """Return when the lease on a run directory was last touched, in Unix seconds; None for none."""
     try:

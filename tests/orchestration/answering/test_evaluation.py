@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import ray
+from ray import serve
 
 from s1ray.config.recipe import Recipe
 from s1ray.evaluation.samples import EvaluatedSample, SampleTask
@@ -129,6 +130,24 @@ def test_driver_killed_at_80_percent_goes_on_with_the_rest_and_its_sink_too(
     tables = [row["samples.nrows"] for row in rows if not is_event(row)]
     assert sum(tables) == total
     _assert_both_attempts_are_paid(plan.run.path, num_events=num_events)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_head")
+def test_job_killed_on_a_ray_that_lives_on_leaves_no_replica_there(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    plan = _plan(tiny(_questions(2000), storage=tmp_path))
+    address = ray.get_runtime_context().gcs_address
+
+    with _evaluate(
+        tmp_path, _questions(2000), f"ray.address={address}", "serving.health_check_seconds=1"
+    ) as job:
+        wait_until(lambda: count_lines(plan.run.path / "samples.jsonl") > 0)
+        assert plan.run.name in serve.status().applications
+        job.kill()
+
+    wait_until(lambda: plan.run.name not in serve.status().applications)
 
 
 def _assert_both_attempts_are_paid(path: Path, *, num_events: int) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from s1ray.orchestration.run_directory.lease import LEASE, hold_lease, is_held_here
+from s1ray.orchestration.run_directory.lease import LEASE, hold_lease, is_abandoned, is_held_here
 from tests.orchestration.processes import hold_elsewhere, wait_until
 
 
@@ -61,6 +61,19 @@ def test_lease_of_another_host_is_respected_until_it_is_stale(
     else:
         with hold_lease(tmp_path, heartbeat_seconds=1, stale_seconds=60):
             assert lease.exists()
+
+
+def test_run_is_abandoned_once_its_holder_is_gone_or_long_silent_elsewhere(tmp_path: Path) -> None:
+    assert is_abandoned(tmp_path, stale_seconds=60)
+    with hold_elsewhere(tmp_path) as holder:
+        assert not is_abandoned(tmp_path, stale_seconds=0)
+        holder.kill()
+        holder.wait()
+    assert is_abandoned(tmp_path, stale_seconds=60)
+
+    write_lease(tmp_path / LEASE, host="elsewhere")
+    assert not is_abandoned(tmp_path, stale_seconds=60)
+    assert is_abandoned(tmp_path, stale_seconds=0)
 
 
 def test_heartbeat_keeps_the_lease_fresh(tmp_path: Path) -> None:
