@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+GYM_STAMP := .venv/.installed-gym
 VLLM_STAMP := .venv-vllm/.installed
 
 .PHONY: install demo test test-slow test-vllm lint clean
@@ -27,8 +28,13 @@ lint: install
 test: lint
 	$(BIN)/pytest
 
+# One of reasoning-gym's packages needs a C compiler, so it is no part of what everybody installs.
+$(GYM_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,gym]'
+	touch $@
+
 # Kills, real pools and whole recipes: minutes each.
-test-slow: install
+test-slow: $(GYM_STAMP)
 	$(BIN)/pytest -m 'slow and not vllm and not gpu' --durations=25
 
 # vLLM's CPU build wants other versions than ours, so it has an environment of its own; torchvision

@@ -12,6 +12,8 @@ from s1ray.records import Question, Verdict
 from tests.grading.settings import read_grading, read_yaml
 
 LAYERED = read_grading("layered")
+NEEDS_GYM = pytest.mark.slow
+"""Quick, but `make test-slow` is what installs the extra."""
 
 
 def _config(**changes: Any) -> GymBenchmarkConfig:
@@ -20,10 +22,10 @@ def _config(**changes: Any) -> GymBenchmarkConfig:
 
 
 def _draw(**changes: Any) -> tuple[Question, ...]:
-    pytest.importorskip("reasoning_gym", reason="the extra gym is not installed")
     return draw_gym_questions("generated", _config(**changes))
 
 
+@NEEDS_GYM
 def test_questions_are_the_same_for_a_seed_and_others_for_another() -> None:
     questions = _draw()
 
@@ -33,6 +35,7 @@ def test_questions_are_the_same_for_a_seed_and_others_for_another() -> None:
     assert [question.text for question in _draw(seed=1)] != [item.text for item in questions]
 
 
+@NEEDS_GYM
 def test_gold_answers_earn_their_verdict_and_a_wrong_one_does_not() -> None:
     for question in _draw():
         for answer, verdict in ((question.answer, Verdict.CORRECT), ("-77", Verdict.INCORRECT)):
@@ -43,6 +46,7 @@ def test_gold_answers_earn_their_verdict_and_a_wrong_one_does_not() -> None:
             assert graded.verdict is verdict, (question.id, question.answer)
 
 
+@NEEDS_GYM
 def test_unknown_task_is_refused_with_its_path() -> None:
     with pytest.raises(ValueError, match=r"benchmark\.generated\.tasks\.no_such"):
         _draw(tasks={"no_such": {"answer_kind": "integer", "params": {}}})
