@@ -43,4 +43,4 @@ def test_no_code_of_others_is_ever_run() -> None:
     ]
 
     # An unnamed temporary file that the same process has written.
-    assert found == ["pickle.load in s1ray/curation/item_file.py"]
+    assert found == ["pickle.load in s1ray/curation/pool/item_file.py"]

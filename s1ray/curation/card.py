@@ -10,7 +10,7 @@ from typing import Literal
 from s1ray.config.pool import PoolConfig, SourceConfig, TracesSourceConfig
 from s1ray.curation.curate import Curation
 from s1ray.curation.funnel import JsonValue
-from s1ray.curation.items import ProtectedQuestion
+from s1ray.curation.pool.items import ProtectedQuestion
 
 _QUANTILES = (("shortest", 0.0), ("median", 0.5), ("longest", 1.0))
 

@@ -13,12 +13,9 @@ from s1ray.config.curation import (
     S1kSelectionConfig,
     SelectionConfig,
 )
-from s1ray.curation.difficulty import Verdicts, judge_difficulty, name_difficulty_stand_in
-from s1ray.curation.diversity import find_domains, name_domain_stand_in
-from s1ray.curation.funnel import Funnel, FunnelRecorder
-from s1ray.curation.items import PoolItem, ProtectedQuestion, Reason, RefusedRow, Rejection
-from s1ray.curation.screening import CurationRules, screen_pool
-from s1ray.curation.selection import (
+from s1ray.curation.choice.difficulty import Verdicts, judge_difficulty, name_difficulty_stand_in
+from s1ray.curation.choice.diversity import find_domains, name_domain_stand_in
+from s1ray.curation.choice.selection import (
     Candidate,
     S1kRules,
     order_diverse,
@@ -27,6 +24,9 @@ from s1ray.curation.selection import (
     order_s1k,
     take_prefix,
 )
+from s1ray.curation.funnel import Funnel, FunnelRecorder
+from s1ray.curation.pool.items import PoolItem, ProtectedQuestion, Reason, RefusedRow, Rejection
+from s1ray.curation.screening.screening import CurationRules, screen_pool
 from s1ray.records import ReasoningTrace
 
 CountTokens = Callable[[str], int]

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from s1ray.curation.items import PoolItem, Reason, RefusedRow, Rejection
+from s1ray.curation.pool.items import PoolItem, Reason, RefusedRow, Rejection
 
 JsonValue = str | int | float | bool | None | list["JsonValue"] | dict[str, "JsonValue"]
 

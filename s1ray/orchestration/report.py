@@ -22,8 +22,8 @@ from s1ray.planning.estimate import SECONDS_PER_HOUR, Estimate, estimate
 from s1ray.planning.model import read_shape
 from s1ray.planning.recipe import read_recipe
 from s1ray.reporting.html import build_report
-from s1ray.reporting.read import read_json, read_lines
-from s1ray.reporting.records import Companions, Pair, PairedEffect, Prediction, Run
+from s1ray.reporting.reading.read import read_json, read_lines
+from s1ray.reporting.reading.records import Companions, Pair, PairedEffect, Prediction, Run
 from s1ray.training.fine_tune import EXPORT
 
 REPORT = "report.html"

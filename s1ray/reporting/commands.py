@@ -11,10 +11,10 @@ from typing import Any
 import yaml
 
 from s1ray.reporting.contents import Contents
-from s1ray.reporting.formats import format_percent_error
 from s1ray.reporting.pairs import choose_pairs
-from s1ray.reporting.records import BudgetPoint, Run
-from s1ray.reporting.tables import order_points
+from s1ray.reporting.reading.records import BudgetPoint, Run
+from s1ray.reporting.tables.formats import format_percent_error
+from s1ray.reporting.tables.tables import order_points
 
 GRID = ("max_thinking_tokens", "num_waits", "conditions", "rejection")
 """The keys of a budget that say which policies there are; all others hold for each policy."""

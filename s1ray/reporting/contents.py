@@ -9,20 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from s1ray.config.report import ReportConfig
-from s1ray.reporting.datacard import DataCard, read_data_card, read_funnel, read_sources
-from s1ray.reporting.formats import format_count, format_seconds, format_time
-from s1ray.reporting.headlines import Headline, build_headlines
-from s1ray.reporting.read import find_strings, read_experiment, read_results, read_training
-from s1ray.reporting.records import Evaluation, Experiment, Results, Run, TrainingStep
-from s1ray.reporting.samples import Injections, SampleFile, Samples, read_samples
-from s1ray.reporting.series import (
+from s1ray.reporting.reading.read import find_strings, read_experiment, read_results, read_training
+from s1ray.reporting.reading.records import Evaluation, Experiment, Results, Run, TrainingStep
+from s1ray.reporting.reading.samples import Injections, SampleFile, Samples, read_samples
+from s1ray.reporting.reading.series import (
     Names,
     join_results,
     label_experiments,
     name_models,
     rename_results,
 )
-from s1ray.reporting.tables import Table
+from s1ray.reporting.tables.datacard import DataCard, read_data_card, read_funnel, read_sources
+from s1ray.reporting.tables.formats import format_count, format_seconds, format_time
+from s1ray.reporting.tables.headlines import Headline, build_headlines
+from s1ray.reporting.tables.tables import Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

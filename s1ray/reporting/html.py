@@ -13,7 +13,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from s1ray.config.report import ReportConfig
 from s1ray.records import Verdict
-from s1ray.reporting.artwork import DARK_PALETTE, PALETTE, Drawing
 from s1ray.reporting.commands import list_commands
 from s1ray.reporting.contents import (
     Contents,
@@ -22,17 +21,18 @@ from s1ray.reporting.contents import (
     list_problems,
     read_contents,
 )
-from s1ray.reporting.cost_tables import (
+from s1ray.reporting.figures.artwork import DARK_PALETTE, PALETTE, Drawing
+from s1ray.reporting.figures.drawings import draw_parallel, draw_scaling, draw_training
+from s1ray.reporting.packing import PackedSamples, pack_samples
+from s1ray.reporting.pairs import build_pairs_table, choose_pairs
+from s1ray.reporting.reading.records import Companions
+from s1ray.reporting.tables.cost_tables import (
     build_cost_table,
     build_predictions_table,
     build_time_table,
 )
-from s1ray.reporting.drawings import draw_parallel, draw_scaling, draw_training
-from s1ray.reporting.headlines import build_headlines_table
-from s1ray.reporting.packing import PackedSamples, pack_samples
-from s1ray.reporting.pairs import build_pairs_table, choose_pairs
-from s1ray.reporting.records import Companions
-from s1ray.reporting.tables import (
+from s1ray.reporting.tables.headlines import build_headlines_table
+from s1ray.reporting.tables.tables import (
     Table,
     build_benchmarks_table,
     build_budgets_table,

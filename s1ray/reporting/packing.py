@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from s1ray.reporting.samples import SampleView
+from s1ray.reporting.reading.samples import SampleView
 
 PREFERRED_MODEL = "trained"
 """Whose answers are shown first, where there is such a model."""

@@ -6,14 +6,14 @@ It chooses and lays out; the measuring of a pair is given. It knows no file and 
 from collections.abc import Callable, Sequence
 
 from s1ray.reporting.contents import Contents
-from s1ray.reporting.formats import (
+from s1ray.reporting.reading.records import BudgetPoint, Evaluation, Pair, PairedEffect
+from s1ray.reporting.tables.formats import (
     format_count,
     format_difference,
     format_percent,
 )
-from s1ray.reporting.headlines import BASE
-from s1ray.reporting.records import BudgetPoint, Evaluation, Pair, PairedEffect
-from s1ray.reporting.tables import Column, Row, Table
+from s1ray.reporting.tables.headlines import BASE
+from s1ray.reporting.tables.tables import Column, Row, Table
 
 
 def choose_pairs(contents: Contents) -> tuple[Pair, ...]:

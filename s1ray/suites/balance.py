@@ -11,7 +11,7 @@ from s1ray.config.suites.training import BalanceConfig
 from s1ray.planning.model import ModelShape, read_shape
 from s1ray.planning.recipe import draw_lengths
 from s1ray.suites.suite import Outcome
-from s1ray.training.batching import BatchPlan, plan_steps
+from s1ray.training.samples.batching import BatchPlan, plan_steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,15 +26,15 @@ from s1ray.orchestration.launch import CONF, parse_config
 from s1ray.orchestration.run_directory.events import read_events
 from s1ray.orchestration.training_data.curate import run_curate
 from s1ray.records import CheckpointRef, StepMetrics
-from s1ray.suites.pairs import Spread, compare_pairs, measure_in_turn, time_call
+from s1ray.suites.measuring.pairs import Spread, compare_pairs, measure_in_turn, time_call
 from s1ray.suites.suite import Outcome, Part
-from s1ray.training.checkpoint_search import find_newest_checkpoint
-from s1ray.training.difference import compare_states
+from s1ray.training.checkpoints.difference import compare_states
+from s1ray.training.checkpoints.restoration import read_checkpoint
+from s1ray.training.checkpoints.saver import CheckpointSaver
+from s1ray.training.checkpoints.search import find_newest_checkpoint
 from s1ray.training.fine_tune import CHECKPOINTS, FineTuneJob, tokenize_for
 from s1ray.training.loop import TrainState, start_state, train
-from s1ray.training.restoration import read_checkpoint
-from s1ray.training.saver import CheckpointSaver
-from s1ray.training.sharding import join_ranks
+from s1ray.training.network.sharding import join_ranks
 
 _POLL_SECONDS = 0.02
 _MODES = ("synchronous", "asynchronous")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from s1ray.config.suites.machine import MachineSettings
-from s1ray.suites.pairs import Side, Spread, compare_pairs, measure_in_turn, time_call
+from s1ray.suites.measuring.pairs import Side, Spread, compare_pairs, measure_in_turn, time_call
 from s1ray.suites.suite import Outcome, Part
 
 

@@ -9,12 +9,12 @@ from s1ray.config.suites.job import SuiteSettings
 
 MODULES = {
     "checkpoint": "s1ray.suites.checkpoint",
-    "curation": "s1ray.suites.curation",
+    "curation": "s1ray.suites.curation.suite",
     "evaluation": "s1ray.suites.evaluation.parts",
     "forcing": "s1ray.suites.forcing.suite",
-    "gpu": "s1ray.suites.gpu",
+    "gpu": "s1ray.suites.gpu.suite",
     "machine": "s1ray.suites.machine",
-    "plan": "s1ray.suites.plan",
+    "plan": "s1ray.suites.plan.suite",
     "sweep": "s1ray.suites.sweep",
     "training": "s1ray.suites.training",
 }

@@ -27,7 +27,7 @@ from s1ray.orchestration.sweeps.sweep import join_trials, run_sweep
 from s1ray.orchestration.sweeps.trial import run_trial
 from s1ray.orchestration.sweeps.tuning import tune_trials
 from s1ray.records import Completion
-from s1ray.suites.pairs import measure_in_turn, time_call
+from s1ray.suites.measuring.pairs import measure_in_turn, time_call
 from s1ray.suites.suite import Outcome, Part
 
 Completions = dict[tuple[str, str], Completion]

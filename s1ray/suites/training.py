@@ -6,7 +6,7 @@ import torch
 
 from s1ray.config.suites.training import TrainingSuiteSettings
 from s1ray.suites.balance import compare_balance
-from s1ray.suites.kernels import compare_attention, compare_cross_entropy
+from s1ray.suites.gpu.kernels import compare_attention, compare_cross_entropy
 from s1ray.suites.launchers.comparison import compare_launchers
 from s1ray.suites.suite import Outcome, Part
 from s1ray.suites.trainers.comparison import compare_trainers

@@ -23,8 +23,8 @@ from s1ray.model_source.model_directory import (
     TOKENIZER_CONFIG_FILE,
 )
 from s1ray.model_source.staging import staged_directory
-from s1ray.training.model import PackedLanguageModel, file_name
-from s1ray.training.peers import Peers
+from s1ray.training.checkpoints.peers import Peers
+from s1ray.training.network.model import PackedLanguageModel, file_name
 
 GIB = 2**30
 TOKENIZER_FILES = (

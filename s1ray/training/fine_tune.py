@@ -14,17 +14,17 @@ from s1ray.config.model import ModelConfig
 from s1ray.config.training import ShardingConfig, TrainingConfig
 from s1ray.model_source.model_directory import load_tokenizer
 from s1ray.records import CheckpointRef, ReasoningTrace, StepMetrics
-from s1ray.training.batching import count_run_steps
-from s1ray.training.checkpoint_search import CheckpointSearch, choose_checkpoint
-from s1ray.training.conditioning import condition_traces
-from s1ray.training.examples import TokenizedSet, tokenize_traces
+from s1ray.training.checkpoints.peers import join_peers
+from s1ray.training.checkpoints.restoration import load_checkpoint
+from s1ray.training.checkpoints.saver import CheckpointSaver
+from s1ray.training.checkpoints.search import CheckpointSearch, choose_checkpoint
 from s1ray.training.export import export_adapter, export_model
 from s1ray.training.loop import TrainState, plan_batches, start_state, train
-from s1ray.training.peers import join_peers
-from s1ray.training.restoration import load_checkpoint
-from s1ray.training.saver import CheckpointSaver
-from s1ray.training.sharding import Ranks, join_ranks
-from s1ray.training.token_cache import remember_examples
+from s1ray.training.network.sharding import Ranks, join_ranks
+from s1ray.training.samples.batching import count_run_steps
+from s1ray.training.samples.conditioning import condition_traces
+from s1ray.training.samples.examples import TokenizedSet, tokenize_traces
+from s1ray.training.samples.token_cache import remember_examples
 
 CHECKPOINTS = "checkpoints"
 EXPORT = "export"

@@ -11,11 +11,11 @@ from torch.distributed.tensor import DTensor
 from torch.nn.utils import clip_grad_norm_
 
 from s1ray.config.training import AttentionBackend
-from s1ray.training.attention import describe_documents
-from s1ray.training.loss import WeightedLoss
-from s1ray.training.model import PackedLanguageModel
-from s1ray.training.packing import IGNORE_INDEX, PackedBatch, cut_row
-from s1ray.training.sharding import Ranks
+from s1ray.training.network.attention import describe_documents
+from s1ray.training.network.loss import WeightedLoss
+from s1ray.training.network.model import PackedLanguageModel
+from s1ray.training.network.sharding import Ranks
+from s1ray.training.samples.packing import IGNORE_INDEX, PackedBatch, cut_row
 
 
 def accumulate_gradient(

@@ -16,10 +16,9 @@ from torch.optim import Optimizer
 
 from s1ray.config.training import ShardingConfig, TrainingConfig
 from s1ray.records import StepMetrics, TokenizedExample
-from s1ray.training.adapters import add_adapters, initialize_adapters
-from s1ray.training.batching import BatchPlan, StepPlan, count_run_steps, plan_steps
 from s1ray.training.gradient import accumulate_gradient, clip_gradient
-from s1ray.training.model import (
+from s1ray.training.network.adapters import add_adapters, initialize_adapters
+from s1ray.training.network.model import (
     FlopCount,
     PackedLanguageModel,
     count_flops,
@@ -27,16 +26,17 @@ from s1ray.training.model import (
     load_weights,
     materialize,
 )
+from s1ray.training.network.sequence import check_degree
+from s1ray.training.network.sharding import DTYPES, Ranks, shard
 from s1ray.training.optimizer import build_optimizer
-from s1ray.training.packing import (
+from s1ray.training.samples.batching import BatchPlan, StepPlan, count_run_steps, plan_steps
+from s1ray.training.samples.packing import (
     count_padding,
     count_supervised,
     pack,
     weigh_samples,
 )
 from s1ray.training.schedule import Schedule, build_schedule
-from s1ray.training.sequence import check_degree
-from s1ray.training.sharding import DTYPES, Ranks, shard
 
 GIB = 2**30
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from s1ray.curation.items import PoolItem
-from s1ray.curation.rows import hash_question
+from s1ray.curation.pool.items import PoolItem
+from s1ray.curation.pool.rows import hash_question
 from s1ray.records import AnswerKind, Question, ReasoningTrace
 from tests.grading.settings import read_grading
 

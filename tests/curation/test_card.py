@@ -4,7 +4,7 @@ from s1ray.config.pool import PoolConfig
 from s1ray.curation.card import describe_card, render_card
 from s1ray.curation.curate import Curation
 from s1ray.curation.funnel import Funnel, FunnelStep
-from s1ray.curation.items import ProtectedQuestion
+from s1ray.curation.pool.items import ProtectedQuestion
 from tests.curation.declared import declare, declare_pool
 from tests.curation.made import make_item
 

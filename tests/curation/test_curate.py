@@ -11,9 +11,9 @@ from s1ray.config.curation import (
     SourceDiversityConfig,
 )
 from s1ray.curation.curate import curate
-from s1ray.curation.items import PoolItem, ProtectedQuestion, Rejection
-from s1ray.curation.running_sums import generate_running_sums
-from s1ray.curation.screening import CurationRules
+from s1ray.curation.pool.items import PoolItem, ProtectedQuestion, Rejection
+from s1ray.curation.pool.running_sums import generate_running_sums
+from s1ray.curation.screening.screening import CurationRules
 from s1ray.records import Verdict
 from tests.curation.made import ask_models
 

@@ -19,12 +19,12 @@ from s1ray.config.curation import (
 )
 from s1ray.config.pool import PoolConfig
 from s1ray.curation.curate import curate
-from s1ray.curation.decontamination import judge_contamination
-from s1ray.curation.files import read_file
-from s1ray.curation.items import PoolItem, ProtectedQuestion, RefusedRow, Rejection
-from s1ray.curation.screening import CurationRules
-from s1ray.curation.sources import Pool
-from s1ray.curation.words import spell_key
+from s1ray.curation.pool.files import read_file
+from s1ray.curation.pool.items import PoolItem, ProtectedQuestion, RefusedRow, Rejection
+from s1ray.curation.pool.sources import Pool
+from s1ray.curation.screening.decontamination import judge_contamination
+from s1ray.curation.screening.screening import CurationRules
+from s1ray.curation.screening.words import spell_key
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"

@@ -29,7 +29,7 @@ from s1ray.orchestration.fine_tune.stopping import STOP
 from s1ray.orchestration.fine_tune.train import prepare_train, run_train
 from s1ray.orchestration.fine_tune.train_worker import START, work
 from s1ray.records import StepMetrics
-from s1ray.training import checkpoint
+from s1ray.training.checkpoints import checkpoint
 
 STEP = 3
 NODE = "TEST_NODE"

@@ -11,8 +11,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config, Qwen3Co
 
 from s1ray.config.training import ActivationCheckpointing, ShardingConfig
 from s1ray.planning.model import read_shape
-from s1ray.training.model import PackedLanguageModel, count_flops
-from s1ray.training.sharding import join_ranks, shard
+from s1ray.training.network.model import PackedLanguageModel, count_flops
+from s1ray.training.network.sharding import join_ranks, shard
 from tests.planning.plans import qwen_32b
 
 # config.json of Qwen/Qwen2.5-*-Instruct and HuggingFaceTB/SmolLM2-135M-Instruct on the hub.

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from s1ray.config.training import ActivationCheckpointing, ShardingConfig, TrainingConfig
 from s1ray.planning.recipe import draw_lengths, lay_out_steps, read_recipe
-from s1ray.training.batching import BatchPlan, plan_steps
+from s1ray.training.samples.batching import BatchPlan, plan_steps
 from tests.planning.plans import load_planning, own_recipe
 
 TRAINING = TrainingConfig.model_validate(

@@ -19,7 +19,7 @@ import yaml
 
 from s1ray.config.report import ReportConfig
 from s1ray.reporting.html import build_report
-from s1ray.reporting.records import Companions
+from s1ray.reporting.reading.records import Companions
 
 NO_COMPANIONS = Companions(
     comparators=(), published=(), compare=lambda pair: (), predict=lambda run: ()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from s1ray.reporting.html import build_report
-from s1ray.reporting.records import Companions, Pair, PairedEffect, Prediction, Run
+from s1ray.reporting.reading.records import Companions, Pair, PairedEffect, Prediction, Run
 from tests.reporting.fake_runs import (
     DIFF,
     NO_COMPANIONS,

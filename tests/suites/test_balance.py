@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from s1ray.config.suites.training import TrainingSuiteSettings
 from s1ray.orchestration.launch import CONF
 from s1ray.suites.balance import compare_balance
-from s1ray.training.batching import order_epoch
+from s1ray.training.samples.batching import order_epoch
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 from s1ray.config.suites.training import MixtureConfig, TrainingSuiteSettings
 from s1ray.config.training import ShardingConfig
 from s1ray.orchestration.run_directory.runs import RefusedError
-from s1ray.suites.gate import open_gate
+from s1ray.suites.measuring.gate import open_gate
 from s1ray.suites.trainers.comparison import Race, describe, summarize
 from s1ray.suites.trainers.mixture import draw_mixture
 from s1ray.suites.trainers.requests import (

@@ -11,17 +11,17 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-import s1ray.training.checkpoint as checkpoint_module
 from s1ray.config.checkpoint import CheckpointConfig, ExportDtype
 from s1ray.config.training import ShardingConfig, TrainingConfig
-from s1ray.training.checkpoint import collect_tensors, save_checkpoint
-from s1ray.training.commit import CheckpointKind
+from s1ray.training.checkpoints import checkpoint as checkpoint_module
+from s1ray.training.checkpoints.checkpoint import collect_tensors, save_checkpoint
+from s1ray.training.checkpoints.commit import CheckpointKind
+from s1ray.training.checkpoints.peers import Peers, join_peers
+from s1ray.training.checkpoints.restoration import load_checkpoint
+from s1ray.training.checkpoints.saver import CheckpointSaver
 from s1ray.training.export import export_adapter, export_model
 from s1ray.training.loop import TrainState, start_state, train
-from s1ray.training.peers import Peers, join_peers
-from s1ray.training.restoration import load_checkpoint
-from s1ray.training.saver import CheckpointSaver
-from s1ray.training.sharding import join_ranks
+from s1ray.training.network.sharding import join_ranks
 from tests.fakes import full_disk
 from tests.training.plain_loop import draw_examples, make_optimizer, make_sharding, make_training
 

@@ -19,7 +19,7 @@ from transformers import (
 from s1ray.config.training import OptimizerConfig, ShardingConfig, TrainingConfig
 from s1ray.records import StepMetrics, TokenizedExample
 from s1ray.training.loop import TrainState, start_state, train
-from s1ray.training.sharding import join_ranks
+from s1ray.training.network.sharding import join_ranks
 
 VOCABULARY = 97
 SHAPE = {

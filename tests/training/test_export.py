@@ -14,9 +14,9 @@ from transformers import AutoModelForCausalLM
 from s1ray.config.checkpoint import ExportDtype
 from s1ray.model_source.fingerprint import fingerprint_model
 from s1ray.model_source.model_directory import check_model_directory, load_tokenizer
+from s1ray.training.checkpoints.peers import join_peers
 from s1ray.training.export import export_adapter, export_model
 from s1ray.training.loop import TrainState
-from s1ray.training.peers import join_peers
 from tests.fakes import full_disk, write_tiny_qwen2
 from tests.training.checkpoint_runs import LORA_TRAINING, advance, start
 from tests.training.plain_loop import make_training

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from s1ray.records import StepMetrics, TokenizedExample
 from s1ray.training.loop import TrainState, start_state, train
-from s1ray.training.sharding import join_ranks
+from s1ray.training.network.sharding import join_ranks
 from tests.training.plain_loop import (
     SHAPE,
     draw_examples,

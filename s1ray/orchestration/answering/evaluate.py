@@ -26,8 +26,8 @@ from s1ray.orchestration.models import (
 from s1ray.orchestration.run_directory.runs import read_manifest, write_json
 from s1ray.orchestration.steps import MISSING, NAMED_LATER, Step
 from s1ray.orchestration.terminal import console
-from s1ray.reporting.read import read_experiment, read_results
-from s1ray.reporting.tables import build_budgets_table, render_terminal
+from s1ray.reporting.reading.read import read_experiment, read_results
+from s1ray.reporting.tables.tables import build_budgets_table, render_terminal
 from s1ray.training.fine_tune import EXPORT
 
 RESULTS = "results.json"

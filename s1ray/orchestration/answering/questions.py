@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from s1ray.config.grading import GeneratedBenchmarkConfig, GymBenchmarkConfig
 from s1ray.config.recipe import Recipe
-from s1ray.curation.running_sums import generate_running_sums
+from s1ray.curation.pool.running_sums import generate_running_sums
 from s1ray.evaluation.gym import draw_gym_questions
 from s1ray.grading.benchmarks import load_questions, present_questions
 from s1ray.records import Question

@@ -21,8 +21,8 @@ from s1ray.config.recipe import Recipe
 from s1ray.orchestration.fine_tune.train import prepare_train, run_train
 from s1ray.orchestration.fine_tune.train_worker import WorkerTask, work
 from s1ray.records import StepMetrics
-from s1ray.training.checkpoint_search import list_committed
-from s1ray.training.commit import read_manifest
+from s1ray.training.checkpoints.commit import read_manifest
+from s1ray.training.checkpoints.search import list_committed
 from s1ray.training.fine_tune import CHECKPOINTS
 
 PAUSED = "paused"

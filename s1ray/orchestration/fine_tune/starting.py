@@ -10,8 +10,8 @@ from s1ray.config.checkpoint import CheckpointConfig
 from s1ray.orchestration.run_directory.runs import RefusedError, Run, hash_file, update_description
 from s1ray.orchestration.terminal import say
 from s1ray.records import CheckpointRef
-from s1ray.training.checkpoint_search import choose_checkpoint, list_committed
-from s1ray.training.commit import MANIFEST_FILE, check_drift, read_manifest
+from s1ray.training.checkpoints.commit import MANIFEST_FILE, check_drift, read_manifest
+from s1ray.training.checkpoints.search import choose_checkpoint, list_committed
 from s1ray.training.fine_tune import CHECKPOINTS
 
 DATA = "data"

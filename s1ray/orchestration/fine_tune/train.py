@@ -44,9 +44,9 @@ from s1ray.orchestration.training_data.curate import (
     run_curate,
 )
 from s1ray.planning.estimate import Estimate
-from s1ray.training.conditioning import check_conditioning
 from s1ray.training.fine_tune import EXPORT, FineTuneJob, tokenize_for
-from s1ray.training.model import check_heads
+from s1ray.training.network.model import check_heads
+from s1ray.training.samples.conditioning import check_conditioning
 
 TOKENIZED = "tokenized"
 """Under the storage: token ids of training sets, shared by all runs."""

@@ -17,10 +17,10 @@ from s1ray.orchestration.run_directory.runs import RefusedError, Run, write_json
 from s1ray.orchestration.stage import name_stage, open_stage
 from s1ray.orchestration.terminal import say, show_table
 from s1ray.orchestration.training_data.curate import run_curate
-from s1ray.training.checkpoint_search import find_newest_checkpoint
-from s1ray.training.difference import Comparison, compare_states
+from s1ray.training.checkpoints.difference import Comparison, compare_states
+from s1ray.training.checkpoints.restoration import read_checkpoint
+from s1ray.training.checkpoints.search import find_newest_checkpoint
 from s1ray.training.fine_tune import CHECKPOINTS
-from s1ray.training.restoration import read_checkpoint
 
 RESULTS = "results.json"
 _EXIT_DIFFERENT = 1

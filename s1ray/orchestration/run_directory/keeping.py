@@ -6,8 +6,8 @@ from pathlib import Path
 
 from s1ray.evaluation.store import SAMPLES
 from s1ray.orchestration.run_directory.runs import read_manifest
-from s1ray.reporting.formats import format_seconds
-from s1ray.training.commit import MANIFEST_FILE
+from s1ray.reporting.tables.formats import format_seconds
+from s1ray.training.checkpoints.commit import MANIFEST_FILE
 from s1ray.training.fine_tune import CHECKPOINTS
 
 

@@ -16,21 +16,21 @@ from s1ray.config.curation import (
 )
 from s1ray.config.recipe import Recipe
 from s1ray.curation.card import describe_card, render_card
+from s1ray.curation.choice.difficulty import Verdicts, find_pass_rate, judge_difficulty
 from s1ray.curation.curate import CountTokens, Curation, choose
-from s1ray.curation.difficulty import Verdicts, find_pass_rate, judge_difficulty
-from s1ray.curation.files import read_labels
-from s1ray.curation.findings import PoolFindings
 from s1ray.curation.funnel import FunnelRecorder
-from s1ray.curation.item_file import ItemFile
-from s1ray.curation.items import PoolItem, ProtectedQuestion, Rejection
-from s1ray.curation.screening import (
+from s1ray.curation.pool.files import read_labels
+from s1ray.curation.pool.item_file import ItemFile
+from s1ray.curation.pool.items import PoolItem, ProtectedQuestion, Rejection
+from s1ray.curation.pool.sources import fingerprint_pool, read_pool
+from s1ray.curation.screening.findings import PoolFindings
+from s1ray.curation.screening.screening import (
     CurationRules,
     ScreeningJudges,
     judge_in_turn,
     sift_pool,
 )
-from s1ray.curation.sources import fingerprint_pool, read_pool
-from s1ray.curation.survey import Surveyor
+from s1ray.curation.screening.survey import Surveyor
 from s1ray.curation.traces import format_traces
 from s1ray.model_source.model_directory import load_tokenizer
 from s1ray.orchestration.answering.questions import QuestionSet, read_questions

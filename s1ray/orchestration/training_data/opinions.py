@@ -19,7 +19,7 @@ from s1ray.config.curation import (
 )
 from s1ray.config.generation import EndpointConfig
 from s1ray.config.recipe import Recipe
-from s1ray.curation.diversity import UNREAD, ask_subject, read_subject
+from s1ray.curation.choice.diversity import UNREAD, ask_subject, read_subject
 from s1ray.evaluation.samples import derive_seed
 from s1ray.evaluation.store import read_samples
 from s1ray.generation.budget import BudgetPolicy, expand_policies

@@ -14,10 +14,10 @@ from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
 
 from s1ray.config.curation import DecontaminationConfig, RayScreeningConfig
 from s1ray.config.pool import PoolConfig
-from s1ray.curation.findings import PoolFindings, SurveyedItem
-from s1ray.curation.items import PoolItem, ProtectedQuestion
-from s1ray.curation.sources import Pool
-from s1ray.curation.survey import Survey, Surveyor
+from s1ray.curation.pool.items import PoolItem, ProtectedQuestion
+from s1ray.curation.pool.sources import Pool
+from s1ray.curation.screening.findings import PoolFindings, SurveyedItem
+from s1ray.curation.screening.survey import Survey, Surveyor
 
 _SCHEMA = pa.schema(
     {

@@ -5,7 +5,7 @@ import time
 from s1ray.config.suites.evaluation import EvaluationSettings
 from s1ray.grading.pool import GraderPool, GradingItem
 from s1ray.records import AnswerKind, Verdict
-from s1ray.suites.pairs import Side, Spread, compare_pairs, measure_in_turn
+from s1ray.suites.measuring.pairs import Side, Spread, compare_pairs, measure_in_turn
 from s1ray.suites.suite import Outcome
 
 POISON = GradingItem(text=r"\boxed{9^{9^9}}", gold=r"8^{8^8}+1", kind=AnswerKind.MATH)

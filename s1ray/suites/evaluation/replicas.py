@@ -12,7 +12,7 @@ from s1ray.orchestration.answering.serve import evaluation_replicas
 from s1ray.orchestration.cluster.session import ray_session
 from s1ray.records import Completion
 from s1ray.suites.evaluation.journal import plan_recipe
-from s1ray.suites.pairs import Side, Spread, compare_pairs, measure_in_turn
+from s1ray.suites.measuring.pairs import Side, Spread, compare_pairs, measure_in_turn
 from s1ray.suites.suite import Outcome
 
 Answers = dict[tuple[str, str], Completion]

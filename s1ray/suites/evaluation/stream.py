@@ -12,7 +12,7 @@ from s1ray.orchestration.run_directory.runs import Run
 from s1ray.suites.evaluation.journal import plan_recipe
 from s1ray.suites.evaluation.kills import POLL_SECONDS, count_rows, start_job
 from s1ray.suites.evaluation.record import read_history
-from s1ray.suites.pairs import Spread, compare_pairs, measure_in_turn
+from s1ray.suites.measuring.pairs import Spread, compare_pairs, measure_in_turn
 from s1ray.suites.suite import Outcome
 
 

@@ -17,7 +17,7 @@ from s1ray.generation.engine import Request, Sampling
 from s1ray.generation.transformers_engine import TransformersEngine, load_model
 from s1ray.suites.forcing.chains import open_prompter
 from s1ray.suites.forcing.lengths import draw_lengths
-from s1ray.suites.pairs import Side, compare_pairs, measure_in_turn, time_call
+from s1ray.suites.measuring.pairs import Side, compare_pairs, measure_in_turn, time_call
 
 Texts = list[tuple[int, ...]]
 

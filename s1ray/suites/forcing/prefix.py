@@ -11,7 +11,7 @@ from s1ray.generation.engine import Engine
 from s1ray.generation.forcing import Chain
 from s1ray.suites.forcing.chains import Prompter, drive_freely, time_drive
 from s1ray.suites.forcing.lengths import Script, ScriptedEnds
-from s1ray.suites.pairs import Spread, compare_pairs
+from s1ray.suites.measuring.pairs import Spread, compare_pairs
 
 
 async def measure_prefix(

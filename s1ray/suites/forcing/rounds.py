@@ -13,7 +13,7 @@ from s1ray.generation.forcing import Chain
 from s1ray.records import Completion
 from s1ray.suites.forcing.chains import Prompter, drive_freely, drive_in_rounds, time_drive
 from s1ray.suites.forcing.lengths import Script, ScriptedEnds, draw_lengths
-from s1ray.suites.pairs import Spread, compare_pairs
+from s1ray.suites.measuring.pairs import Spread, compare_pairs
 
 Drive = Callable[[Engine, Sequence[Chain]], Awaitable[list[Completion]]]
 WAYS: Mapping[str, Drive] = {"rounds": drive_in_rounds, "per_sample": drive_freely}

@@ -21,7 +21,7 @@ from typing import Any
 import httpx
 
 from s1ray.config.suites.forcing import ForcingSettings
-from s1ray.suites.pairs import Spread, measure_in_turn
+from s1ray.suites.measuring.pairs import Spread, measure_in_turn
 
 ROOT = Path(__file__).parents[3]
 MILLISECONDS = 1000.0

@@ -14,7 +14,7 @@ from s1ray.generation.shared_chains import SharedChains
 from s1ray.records import Completion
 from s1ray.suites.forcing.chains import Prompter, drive_freely, open_prompter, time_drive
 from s1ray.suites.forcing.lengths import Script, ScriptedEnds, draw_lengths
-from s1ray.suites.pairs import Spread, compare_pairs
+from s1ray.suites.measuring.pairs import Spread, compare_pairs
 
 REMEMBERED_TOKENS = 1 << 30
 """Everything: what a sweep remembers is not what is measured here."""

@@ -12,9 +12,9 @@ from typing import Any
 
 from s1ray.config.suites.training import LaunchersConfig
 from s1ray.model_source.random_model import write_random_qwen2
-from s1ray.suites.gate import GatedSide, Program, open_gate
 from s1ray.suites.launchers import ray_driver
-from s1ray.suites.pairs import Side, compare_pairs, measure_in_turn
+from s1ray.suites.measuring.gate import GatedSide, Program, open_gate
+from s1ray.suites.measuring.pairs import Side, compare_pairs, measure_in_turn
 from s1ray.suites.suite import Outcome
 from s1ray.suites.trainers import house_trainer
 from s1ray.suites.trainers.requests import describe_environment

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from s1ray.config.suites.training import TrainingSuiteSettings
-from s1ray.suites.gate import GatedSide, open_gate
-from s1ray.suites.pairs import Spread, compare_pairs, time_call
+from s1ray.suites.measuring.gate import GatedSide, open_gate
+from s1ray.suites.measuring.pairs import Spread, compare_pairs, time_call
 from s1ray.suites.suite import Outcome
 from s1ray.suites.trainers.requests import (
     ACCUMULATED,
@@ -27,14 +27,14 @@ from s1ray.suites.trainers.requests import (
     check_trl,
     set_task,
 )
-from s1ray.training.model import (
+from s1ray.training.network.model import (
     PackedLanguageModel,
     count_flops,
     create_causal_lm,
     find_head,
 )
-from s1ray.training.packing import count_supervised
-from s1ray.training.sharding import DTYPES
+from s1ray.training.network.sharding import DTYPES
+from s1ray.training.samples.packing import count_supervised
 
 GROUPS = ((PACKED, UNPACKED, ACCUMULATED, PADDING_FREE), (PACKED, PADDED))
 """Who takes turns with whom. Two rounds, since all five would need more than 24 GiB at a time."""

@@ -16,10 +16,10 @@ import torch.distributed as dist
 
 from s1ray.config.training import ShardingConfig, TrainingConfig
 from s1ray.records import TokenizedExample
-from s1ray.suites.gate import Gate
+from s1ray.suites.measuring.gate import Gate
 from s1ray.training.host_memory import keep_freed_memory
 from s1ray.training.loop import start_state, train
-from s1ray.training.sharding import join_ranks
+from s1ray.training.network.sharding import join_ranks
 
 
 def take_steps(request: Mapping[str, Any], *, gate_path: str, name: str) -> None:

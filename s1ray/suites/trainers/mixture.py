@@ -6,7 +6,7 @@ It knows the generator of running sums; who trains on them it does not know.
 import random
 
 from s1ray.config.suites.training import MixtureConfig
-from s1ray.curation.running_sums import trace_running_sum
+from s1ray.curation.pool.running_sums import trace_running_sum
 from s1ray.records import ReasoningTrace
 
 OPERATIONS = "+-"

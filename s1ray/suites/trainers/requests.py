@@ -20,12 +20,12 @@ from s1ray.model_source.resolve import default_cache_directory, resolve_model
 from s1ray.orchestration.run_directory.runs import RefusedError
 from s1ray.orchestration.terminal import say
 from s1ray.records import TokenizedExample
-from s1ray.suites.gate import Program
+from s1ray.suites.measuring.gate import Program
 from s1ray.suites.trainers import house_trainer
 from s1ray.suites.trainers.mixture import draw_mixture
-from s1ray.training.batching import order_epoch
-from s1ray.training.examples import tokenize_traces
-from s1ray.training.packing import IGNORE_INDEX
+from s1ray.training.samples.batching import order_epoch
+from s1ray.training.samples.examples import tokenize_traces
+from s1ray.training.samples.packing import IGNORE_INDEX
 from s1ray.training.schedule import build_schedule
 
 PACKED, UNPACKED = "packed", "unpacked"

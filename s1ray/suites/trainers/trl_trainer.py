@@ -1,7 +1,7 @@
 """TRL's SFTTrainer set up as s1's recipe, one optimizer step each time it is told to.
 
 A program for an interpreter that has TRL and need not have s1ray: it imports nothing of this house.
-It is told what to train in a JSON file, and when by the gate (``s1ray/suites/gate.py``).
+It is told what to train in a JSON file, and when by the gate (``s1ray/suites/measuring/gate.py``).
 """
 
 import json

@@ -25,7 +25,7 @@ from s1ray.orchestration.run_directory.events import read_events
 from s1ray.orchestration.run_directory.runs import read_manifest
 from s1ray.records import Completion, Verdict
 from s1ray.reporting.html import build_report
-from s1ray.reporting.records import Companions
+from s1ray.reporting.reading.records import Companions
 from s1ray.suites.evaluation.journal import find_replicas, note_in
 from s1ray.suites.evaluation.record import is_event, read_history
 from tests.orchestration.processes import count_lines, kill, wait_until

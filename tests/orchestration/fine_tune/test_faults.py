@@ -19,10 +19,10 @@ from s1ray.orchestration.fine_tune.stopping import STOP
 from s1ray.orchestration.fine_tune.train import prepare_train, run_train
 from s1ray.orchestration.fine_tune.train_worker import START
 from s1ray.orchestration.run_directory.runs import RefusedError
-from s1ray.training.checkpoint_search import find_newest_checkpoint
-from s1ray.training.difference import compare_states
+from s1ray.training.checkpoints.difference import compare_states
+from s1ray.training.checkpoints.restoration import read_checkpoint
+from s1ray.training.checkpoints.search import find_newest_checkpoint
 from s1ray.training.fine_tune import CHECKPOINTS
-from s1ray.training.restoration import read_checkpoint
 from tests.orchestration.faults import STEP, Fault, faulty_worker
 from tests.recipes import compose_tiny
 

@@ -11,10 +11,10 @@ from s1ray.config.recipe import Recipe
 from s1ray.orchestration.cluster.session import ROOT
 from s1ray.orchestration.fine_tune.train import prepare_train, run_train
 from s1ray.orchestration.fine_tune.train_worker import START
-from s1ray.training.checkpoint_search import find_newest_checkpoint
-from s1ray.training.difference import Comparison, compare_states
+from s1ray.training.checkpoints.difference import Comparison, compare_states
+from s1ray.training.checkpoints.restoration import read_checkpoint
+from s1ray.training.checkpoints.search import find_newest_checkpoint
 from s1ray.training.fine_tune import CHECKPOINTS
-from s1ray.training.restoration import read_checkpoint
 from tests.orchestration.faults import NODE, STEP, Fault, train_with_fault
 from tests.ray_nodes import Nodes, make_nodes, wait_for_port
 from tests.recipes import compose_tiny

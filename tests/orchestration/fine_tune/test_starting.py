@@ -9,7 +9,7 @@ from s1ray.config.recipe import Recipe
 from s1ray.orchestration.fine_tune.starting import choose_start
 from s1ray.orchestration.fine_tune.train import describe_job, prepare_train
 from s1ray.orchestration.run_directory.runs import RefusedError, begin_run
-from s1ray.training.commit import (
+from s1ray.training.checkpoints.commit import (
     CheckpointKind,
     Manifest,
     name_checkpoint,

@@ -1,0 +1,1 @@
+"""Which of the screened questions are trained on."""

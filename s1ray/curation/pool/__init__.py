@@ -1,0 +1,1 @@
+"""Where a pool's items come from."""

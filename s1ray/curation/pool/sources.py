@@ -1,0 +1,233 @@
+"""Where pool items come from: generators and files, as configuration declares them.
+
+It reads lazily and in the order of the sources. It does not know what later steps keep.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError
+
+from s1ray.config.pool import (
+    HubConfig,
+    PoolConfig,
+    RowsSourceConfig,
+    RunningSumsSourceConfig,
+    SampleConfig,
+    TracesSourceConfig,
+)
+from s1ray.curation.pool.files import find_files, read_file
+from s1ray.curation.pool.items import PoolItem, RefusedRow
+from s1ray.curation.pool.rows import RowLimits, build_item, read_item
+from s1ray.curation.pool.running_sums import generate_running_sums
+
+
+class Pool:
+    """All items and refused rows of a pool; every iteration reads the sources anew."""
+
+    def __init__(self, config: PoolConfig) -> None:
+        """Find the files, so that a missing one is known before anything runs.
+
+        Raises:
+            ValueError: A file is missing, or a source is neither below the root nor on the hub.
+        """
+        self._config = config
+        self.files = {
+            name: locate_files(source, name=name, root=config.root)
+            for name, source in config.sources.items()
+            if not isinstance(source, RunningSumsSourceConfig)
+        }
+        """Per source, what is read; their content is what a fingerprint of the pool covers."""
+
+    def __iter__(self) -> Iterator[PoolItem | RefusedRow]:
+        """Yield item by item.
+
+        Raises:
+            ValueError: A source has more bad rows than ``max_bad_fraction``.
+        """
+        limits = RowLimits(
+            max_question_characters=self._config.max_question_characters,
+            image_markers=self._config.image_markers,
+        )
+        for name, source in self._config.sources.items():
+            if isinstance(source, RunningSumsSourceConfig):
+                yield from generate_items(source, name=name)
+                continue
+            rows = read_source(source, name=name, files=self.files[name], limits=limits)
+            yield from check_bad_rows(
+                rows, name=name, max_bad_fraction=self._config.max_bad_fraction
+            )
+
+
+def read_pool(config: PoolConfig) -> Pool:
+    """Return a pool whose files are all there; see ``Pool``."""
+    return Pool(config)
+
+
+def fingerprint_pool(config: PoolConfig) -> dict[str, list[str]]:
+    """Return the sha256 of each source's files, in order: what the pool's rows depend on.
+
+    Generated sources depend on their configuration alone and have no entry.
+
+    Raises:
+        ValueError: As ``Pool``.
+    """
+    return {
+        name: [_hash_file(path) for path in files] for name, files in Pool(config).files.items()
+    }
+
+
+def generate_items(source: RunningSumsSourceConfig, *, name: str) -> Iterator[PoolItem]:
+    """Yield the items of a generator."""
+    traces = generate_running_sums(
+        num_questions=source.num_questions,
+        seed=source.seed,
+        min_terms=source.sums.min_terms,
+        max_terms=source.sums.max_terms,
+        max_number=source.sums.max_number,
+        operations=source.sums.operations,
+        phrasings=source.sums.phrasings,
+    )
+    for number, trace in enumerate(traces):
+        yield PoolItem(trace=trace, origin=f"{name}:{number}", level=None)
+
+
+def read_source(
+    source: RowsSourceConfig | TracesSourceConfig,
+    *,
+    name: str,
+    files: tuple[Path, ...],
+    limits: RowLimits,
+) -> Iterator[PoolItem | RefusedRow]:
+    """Yield the items and refused rows of one source's files.
+
+    Args:
+        source: How its rows are read.
+        name: Of the source; part of what a row is called.
+        files: In their order.
+        limits: What makes a question unusable.
+    """
+    if isinstance(source, TracesSourceConfig):
+        return (
+            read_item(row, name=name, limits=limits) for path in files for row in read_file(path)
+        )
+    rows = (
+        build_item(row, source=source, name=name, limits=limits)
+        for path in files
+        for row in read_file(path)
+    )
+    return rows if source.sample is None else sample_items(rows, config=source.sample)
+
+
+def sample_items(
+    rows: Iterable[PoolItem | RefusedRow], *, config: SampleConfig
+) -> Iterator[PoolItem | RefusedRow]:
+    """Yield a fixed random part of a source's items, and the others as left out.
+
+    Which items are chosen depends on their questions and the seed alone, not on the rows' order.
+    Holds the source's items in memory.
+    """
+    items: list[PoolItem] = []
+    for row in rows:
+        if isinstance(row, PoolItem):
+            items.append(row)
+        else:
+            yield row
+    chosen = _choose_origins(items, config=config)
+    for item in items:
+        if item.origin in chosen:
+            yield item
+            continue
+        source = item.trace.question.source
+        yield RefusedRow(
+            reason="not_sampled", detail="", source=source, origin=item.origin, is_bad=False
+        )
+
+
+def _choose_origins(items: Iterable[PoolItem], *, config: SampleConfig) -> frozenset[str]:
+    def shuffle(item: PoolItem) -> bytes:
+        return hashlib.sha256(f"{config.seed}:{item.trace.question.id}".encode()).digest()
+
+    turns: Counter[str | None] = Counter()
+    order: list[tuple[int, int, str]] = []
+    for place, item in enumerate(sorted(items, key=shuffle)):
+        domain = item.trace.question.domain if config.is_even_over_domains else None
+        turns[domain] += config.is_even_over_domains
+        order.append((turns[domain], place, item.origin))
+    return frozenset(origin for _, _, origin in sorted(order)[: config.num_rows])
+
+
+def locate_files(
+    source: RowsSourceConfig | TracesSourceConfig, *, name: str, root: str | None
+) -> tuple[Path, ...]:
+    """Return a source's files: below the root, or fetched from the hub where there is no root.
+
+    Raises:
+        ValueError: The source has no files of that kind, or they are missing.
+    """
+    if root is not None:
+        if not source.files:
+            raise ValueError(
+                f"pool.sources.{name} names no files, and pool.root={root} asks for local ones. "
+                f"Set pool.sources.{name}.files, or pool.root=null to read it from the hub."
+            )
+        return find_files(Path(root), patterns=source.files)
+    if isinstance(source, TracesSourceConfig) or source.hub is None:
+        raise ValueError(
+            f"pool.sources.{name} is not on the hub, and pool.root is null. Set pool.root to the "
+            "directory that holds its files."
+        )
+    return find_files(fetch_from_hub(source.hub, name=name), patterns=source.hub.files)
+
+
+def fetch_from_hub(hub: HubConfig, *, name: str) -> Path:
+    """Return the local copy of a hub dataset's files, downloading what is not cached.
+
+    Raises:
+        ValueError: They are not cached, and the hub does not give them.
+    """
+    try:
+        path = snapshot_download(
+            hub.repository,
+            repo_type="dataset",
+            revision=hub.revision,
+            allow_patterns=list(hub.files),
+        )
+    except (OSError, HfHubHTTPError) as error:
+        raise ValueError(
+            f"pool.sources.{name}: {hub.repository}@{hub.revision} could not be fetched: "
+            f"{type(error).__name__}. Check the network and, for gated data sets, that HF_TOKEN "
+            f"has access; or set pool.root and pool.sources.{name}.files to local copies."
+        ) from error
+    return Path(path)
+
+
+def check_bad_rows(
+    rows: Iterator[PoolItem | RefusedRow], *, name: str, max_bad_fraction: float
+) -> Iterator[PoolItem | RefusedRow]:
+    """Pass a source's rows through, and refuse the source at its end if too many were bad.
+
+    Raises:
+        ValueError: More than ``max_bad_fraction`` of the rows are bad.
+    """
+    num_rows, bad = 0, Counter[str]()
+    for row in rows:
+        num_rows += 1
+        if isinstance(row, RefusedRow) and row.is_bad:
+            bad[row.reason] += 1
+        yield row
+    if bad.total() > max_bad_fraction * num_rows:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in bad.most_common())
+        raise ValueError(
+            f"{bad.total()} of {num_rows} rows of source {name} are bad ({reasons}), more than "
+            f"pool.max_bad_fraction={max_bad_fraction:g} allows. Correct "
+            f"pool.sources.{name}.columns, clean the files, or raise pool.max_bad_fraction."
+        )
+
+
+def _hash_file(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""Which items of a pool are worth a model's time."""

@@ -1,0 +1,147 @@
+"""Which rows of a pool are worth a model's time: distinct, uncontaminated and of quality.
+
+The steps run lazily, each over the survivors of the one before. Nothing here asks a model.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from s1ray.config.curation import (
+    DecontaminationConfig,
+    DifficultyConfig,
+    DiversityConfig,
+    QualityConfig,
+    S1DecontaminationConfig,
+    SelectionConfig,
+)
+from s1ray.curation.funnel import FunnelRecorder, StepCount
+from s1ray.curation.pool.items import PoolItem, ProtectedQuestion, RefusedRow
+from s1ray.curation.screening.decontamination import Judge, judge_contamination
+from s1ray.curation.screening.deduplication import Sketcher, judge_distinct, judge_near
+from s1ray.curation.screening.quality import judge_quality
+from s1ray.curation.screening.words import spell_key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurationRules:
+    """The configuration of every step."""
+
+    max_duplicate_fraction: float
+    """Share of the pool's questions that may repeat another one."""
+    decontamination: DecontaminationConfig
+    quality: QualityConfig
+    difficulty: DifficultyConfig
+    diversity: DiversityConfig
+    selection: SelectionConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScreeningJudges:
+    """Who decides in the steps that compare a question with others."""
+
+    distinct: Judge
+    near: Judge | None
+    """None where near-duplicates stay."""
+    contamination: Judge
+
+
+def screen_pool(
+    pool: Iterable[PoolItem | RefusedRow],
+    *,
+    protected: Sequence[ProtectedQuestion],
+    rules: CurationRules,
+    recorder: FunnelRecorder,
+) -> Iterator[PoolItem]:
+    """Return the items that pass, lazily, judged one after the other.
+
+    Args:
+        pool: In the order of its sources: of equal questions the first stays. It is read more
+            than once, so it must not be an iterator.
+        protected: The benchmarks' questions.
+        rules: Of the steps.
+        recorder: Counts, and hands on every rejection.
+
+    Raises:
+        ValueError: ``pool`` can be read only once; or, while reading, too many rows are bad or
+            repeated.
+    """
+    if isinstance(pool, Iterator):
+        raise ValueError(
+            "the pool is an iterator, which can be read once, and boilerplate is counted before "
+            "questions are judged. Hand over a sequence or a Pool."
+        )
+    judges = judge_in_turn(pool, protected=protected, config=rules.decontamination)
+    return sift_pool(pool, judges=judges, rules=rules, recorder=recorder)
+
+
+def judge_in_turn(
+    pool: Iterable[PoolItem | RefusedRow],
+    *,
+    protected: Sequence[ProtectedQuestion],
+    config: DecontaminationConfig,
+) -> ScreeningJudges:
+    """Return judges that remember every item they saw; each item once, in the pool's order."""
+    # s1 compares the texts as they are; the other mode also sees through typesetting.
+    is_s1 = isinstance(config, S1DecontaminationConfig)
+    near = None if isinstance(config, S1DecontaminationConfig) else config.near_duplicates
+    sketcher = None if near is None else Sketcher(near)
+    texts = (row.trace.question.text for row in pool if isinstance(row, PoolItem))
+    return ScreeningJudges(
+        distinct=judge_distinct(str if is_s1 else spell_key),
+        near=None if near is None or sketcher is None else judge_near(near, sketcher=sketcher),
+        contamination=judge_contamination(
+            texts, protected=protected, config=config, sketcher=sketcher
+        ),
+    )
+
+
+def sift_pool(
+    pool: Iterable[PoolItem | RefusedRow],
+    *,
+    judges: ScreeningJudges,
+    rules: CurationRules,
+    recorder: FunnelRecorder,
+) -> Iterator[PoolItem]:
+    """Return the items that pass, lazily; ``pool`` is read once.
+
+    Args:
+        pool: Items, and rows that were refused while reading.
+        judges: One for every step.
+        rules: Of the steps.
+        recorder: Counts every step.
+
+    Raises:
+        ValueError: While reading, too many rows are bad or repeated.
+    """
+    items = recorder.admit(pool, step="sources")
+    items = _sift_distinct(items, judge=judges.distinct, rules=rules, recorder=recorder)
+    if judges.near is not None:
+        items = recorder.sift(items, step="deduplicate_near", judge=judges.near, stand_in=None)
+    items = recorder.sift(items, step="decontaminate", judge=judges.contamination, stand_in=None)
+    return recorder.sift(items, step="quality", judge=judge_quality(rules.quality), stand_in=None)
+
+
+def _sift_distinct(
+    items: Iterator[PoolItem],
+    *,
+    judge: Judge,
+    rules: CurationRules,
+    recorder: FunnelRecorder,
+) -> Iterator[PoolItem]:
+    count = recorder.open("deduplicate", stand_in=None)
+    items = recorder.sift_into(items, count=count, judge=judge)
+    return _check_duplicates(items, count=count, max_fraction=rules.max_duplicate_fraction)
+
+
+def _check_duplicates(
+    items: Iterator[PoolItem], *, count: StepCount, max_fraction: float
+) -> Iterator[PoolItem]:
+    yield from items
+    repeated = count.reasons.total()
+    if repeated > max_fraction * count.num_in:
+        raise ValueError(
+            f"{repeated} of the pool's {count.num_in} questions repeat another one, more than "
+            f"pool.max_duplicate_fraction={max_fraction:g} allows. Remove a source from "
+            "pool.sources that holds another one's questions, or raise "
+            "pool.max_duplicate_fraction."
+        )

@@ -1,0 +1,1 @@
+"""How sides are measured against each other, whatever they are."""

@@ -1,0 +1,1 @@
+"""How a training state is kept, found again and given back."""

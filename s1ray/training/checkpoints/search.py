@@ -1,0 +1,140 @@
+"""Which of a run's checkpoints to go on from, and which to delete.
+
+It knows manifests and directories. It does not know tensors, ranks or when to save. Whoever
+deletes holds the run's lease.
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from s1ray.records import CheckpointRef
+from s1ray.training.checkpoints.commit import (
+    MANIFEST_FILE,
+    CheckpointKind,
+    find_damage,
+    read_manifest,
+    to_reference,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassedOver:
+    """A checkpoint that cannot be used."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointSearch:
+    """What was found in a directory of checkpoints."""
+
+    newest: CheckpointRef | None
+    passed_over: tuple[PassedOver, ...]
+    """Newer ones that are damaged."""
+
+
+def find_newest_checkpoint(directory: Path, *, num_threads: int) -> CheckpointSearch:
+    """Return the newest checkpoint whose files are what they were, and the damaged newer ones."""
+    passed_over: list[PassedOver] = []
+    for checkpoint in sorted(list_committed(directory), key=_order, reverse=True):
+        damage = find_damage(checkpoint, num_threads=num_threads)
+        if damage is None:
+            newest = to_reference(checkpoint, read_manifest(checkpoint))
+            return CheckpointSearch(newest=newest, passed_over=tuple(passed_over))
+        passed_over.append(PassedOver(path=str(checkpoint), reason=damage))
+    return CheckpointSearch(newest=None, passed_over=tuple(passed_over))
+
+
+def choose_checkpoint(directory: Path, *, resume: str, num_threads: int) -> CheckpointSearch:
+    """Return what a run goes on from, as ``CheckpointConfig.resume`` asks.
+
+    Call it from one process that holds the run's lease, because it deletes: what was never
+    committed, with ``never`` all of the run's checkpoints, with a path the run's later ones (a
+    later ``auto`` would otherwise go on from what was turned away from).
+
+    Raises:
+        ValueError: ``must`` and there is none, or the path names none that is whole.
+    """
+    if resume == "never":
+        shutil.rmtree(directory, ignore_errors=True)
+        return CheckpointSearch(newest=None, passed_over=())
+    remove_orphans(directory)
+    if resume in ("auto", "must"):
+        search = find_newest_checkpoint(directory, num_threads=num_threads)
+        if search.newest is None and resume == "must":
+            damage = "".join(f" {item.path}: {item.reason}." for item in search.passed_over)
+            raise ValueError(
+                f"checkpoint.resume=must, but {directory} holds no good checkpoint.{damage} Set "
+                "checkpoint.resume=auto to start from the beginning."
+            )
+        return search
+    checkpoint = Path(resume).expanduser().resolve()
+    damage_found = find_damage(checkpoint, num_threads=num_threads)
+    if damage_found is not None:
+        raise ValueError(
+            f"checkpoint.resume={resume!r} cannot be resumed from: {damage_found}. Legal: auto, "
+            f"must, never, or the path of a checkpoint (a directory with a {MANIFEST_FILE})."
+        )
+    for later in list_committed(directory):
+        if checkpoint.parent == directory.resolve() and _order(later) > _order(checkpoint):
+            _delete(later)
+    newest = to_reference(checkpoint, read_manifest(checkpoint))
+    return CheckpointSearch(newest=newest, passed_over=())
+
+
+def remove_orphans(directory: Path) -> tuple[Path, ...]:
+    """Delete what was being written when a process died, and return it."""
+    if not directory.is_dir():
+        return ()
+    orphans = tuple(
+        path
+        for path in sorted(directory.iterdir())
+        if path.is_dir() and not (path / MANIFEST_FILE).exists()
+    )
+    for path in orphans:
+        shutil.rmtree(path)
+    return orphans
+
+
+def apply_retention(
+    directory: Path, *, keep_permanent: int | None, keep_temporary: int
+) -> tuple[Path, ...]:
+    """Delete all but the newest checkpoints of each kind, and return the deleted ones.
+
+    The newest of all stays, and so does one whose manifest cannot be read: it is no longer known
+    what it was.
+    """
+    readable = []
+    for checkpoint in sorted(list_committed(directory), key=_order):
+        try:
+            readable.append((checkpoint, read_manifest(checkpoint).kind))
+        except ValueError:
+            continue
+    permanent = [path for path, kind in readable if kind is CheckpointKind.PERMANENT]
+    temporary = [path for path, kind in readable if kind is CheckpointKind.TEMPORARY]
+    surplus = [] if keep_permanent is None else permanent[:-keep_permanent]
+    removed = tuple(surplus + temporary[:-keep_temporary])
+    for checkpoint in removed:
+        _delete(checkpoint)
+    return removed
+
+
+def _delete(checkpoint: Path) -> None:
+    # Without its manifest it is an orphan, should this process die half-way.
+    (checkpoint / MANIFEST_FILE).unlink()
+    shutil.rmtree(checkpoint)
+
+
+def list_committed(directory: Path) -> list[Path]:
+    """Return the checkpoints that were committed, in no order; their files are not looked at."""
+    if not directory.is_dir():
+        return []
+    return [path for path in directory.iterdir() if (path / MANIFEST_FILE).exists()]
+
+
+def _order(checkpoint: Path) -> tuple[int, int]:
+    """Sort by step, then by attempt; the name says both, even where the manifest is torn."""
+    step, _, attempt = checkpoint.name.removeprefix("step_").partition(".a")
+    return (int(step), int(attempt)) if step.isdigit() and attempt.isdigit() else (-1, 0)

@@ -1,0 +1,1 @@
+"""How traces become the packed batches of a step."""

@@ -1,0 +1,172 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from s1ray.config.running_sums import RunningSumsConfig
+from s1ray.curation.pool.items import PoolItem, RefusedRow
+from s1ray.curation.pool.sources import Pool, fingerprint_pool, read_pool
+from s1ray.curation.traces import format_traces
+from tests.curation.declared import declare, declare_pool
+from tests.curation.made import make_item
+
+SUMS = {
+    "min_terms": 2,
+    "max_terms": 3,
+    "max_number": 9,
+    "operations": ("+",),
+    "phrasings": ("What is {sum}?",),
+}
+
+
+def _write(path: Path, rows: list[dict[str, object]]) -> None:
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+
+def _rows(number: int) -> list[dict[str, object]]:
+    return [
+        {"q": f"question {n}", "a": str(n), "d": "big" if n % 4 else "small"} for n in range(number)
+    ]
+
+
+def test_a_pool_can_be_read_again_and_again(tmp_path: Path) -> None:
+    _write(tmp_path / "a.jsonl", _rows(5))
+    pool = read_pool(declare_pool(str(tmp_path)))
+
+    assert list(pool) == list(pool)
+    assert len(list(pool)) == 5
+
+
+def test_a_pool_mixes_generators_and_files_in_order(tmp_path: Path) -> None:
+    _write(tmp_path / "a.jsonl", _rows(2))
+    sums = {
+        "kind": "running_sums",
+        "origin": "o",
+        "licence": "l",
+        "num_questions": 3,
+        "seed": 1,
+        "sums": RunningSumsConfig.model_validate(SUMS),
+    }
+
+    pool = Pool(declare_pool(str(tmp_path), sources={"sums": sums, "mine": declare()}))
+
+    sources = [item.trace.question.source for item in pool if isinstance(item, PoolItem)]
+    assert sources == ["running_sums"] * 3 + ["mine"] * 2
+
+
+def test_too_many_bad_rows_stop_a_source_and_are_counted(tmp_path: Path) -> None:
+    _write(tmp_path / "a.jsonl", [*_rows(18), {"q": "x"}, {"q": "", "a": "1"}])
+
+    borne = list(Pool(declare_pool(str(tmp_path), max_bad_fraction=0.1)))
+    with pytest.raises(
+        ValueError,
+        match=r"2 of 20 rows of source mine are bad \(missing_column 1, empty_question 1",
+    ):
+        list(Pool(declare_pool(str(tmp_path), max_bad_fraction=0.09)))
+
+    assert sum(isinstance(row, RefusedRow) for row in borne) == 2
+
+
+def test_rows_left_out_by_the_filter_do_not_count_as_bad(tmp_path: Path) -> None:
+    _write(tmp_path / "a.jsonl", _rows(8))
+    keep = ({"column": "d", "operator": "one_of", "values": ("small",)},)
+
+    rows = list(Pool(declare_pool(str(tmp_path), sources={"mine": declare(keep=keep)})))
+
+    assert sum(isinstance(row, PoolItem) for row in rows) == 2
+
+
+@pytest.mark.parametrize(("is_even", "expected"), [(True, {"small": 5, "big": 5}), (False, None)])
+def test_a_sample_is_fixed_and_even_over_domains_where_asked(
+    tmp_path: Path, *, is_even: bool, expected: dict[str, int] | None
+) -> None:
+    rows = _rows(200)
+    sample = {"num_rows": 10, "seed": 3, "is_even_over_domains": is_even}
+    source = declare(columns={"domain": "{d}"}, sample=sample)
+    chosen = []
+    for order in (rows, rows[::-1]):
+        _write(tmp_path / "a.jsonl", order)
+        pool = Pool(declare_pool(str(tmp_path), sources={"mine": source}))
+        questions = [row.trace.question for row in pool if isinstance(row, PoolItem)]
+        chosen.append(sorted(question.text for question in questions))
+        domains = [question.domain for question in questions]
+
+    assert chosen[0] == chosen[1]
+    assert len(chosen[0]) == 10
+    assert expected is None or {name: domains.count(name) for name in expected} == expected
+
+
+def test_the_fingerprint_follows_the_files_content(tmp_path: Path) -> None:
+    _write(tmp_path / "a.jsonl", _rows(3))
+    first = fingerprint_pool(declare_pool(str(tmp_path)))
+
+    _write(tmp_path / "a.jsonl", _rows(4))
+
+    assert set(first) == {"mine"}
+    assert fingerprint_pool(declare_pool(str(tmp_path))) != first
+
+
+def test_a_source_without_files_or_hub_is_refused_before_reading(tmp_path: Path) -> None:
+    no_files = {"mine": declare(files=())}
+
+    with pytest.raises(ValueError, match=r"pool.sources.mine names no files, and pool.root="):
+        Pool(declare_pool(str(tmp_path), sources=no_files))
+    with pytest.raises(ValueError, match=r"pool.sources.mine is not on the hub"):
+        Pool(declare_pool(None))
+
+
+def test_a_hub_source_that_cannot_be_fetched_is_named_with_the_fix(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object, **__: object) -> str:
+        raise ConnectionError("offline")
+
+    monkeypatch.setattr("s1ray.curation.pool.sources.snapshot_download", fail)
+    hub = {"repository": "o/r", "revision": "main", "files": ("*.jsonl",)}
+
+    with pytest.raises(ValueError, match=r"pool.sources.mine: o/r@main could not be fetched"):
+        Pool(declare_pool(None, sources={"mine": declare(hub=hub)}))
+
+
+def test_a_hub_source_is_read_from_its_local_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write(tmp_path / "a.jsonl", _rows(3))
+    asked = []
+
+    def copy(repository: str, **options: object) -> str:
+        asked.append((repository, options))
+        return str(tmp_path)
+
+    monkeypatch.setattr("s1ray.curation.pool.sources.snapshot_download", copy)
+    hub = {"repository": "o/r", "revision": "main", "files": ("*.jsonl",)}
+
+    rows = list(Pool(declare_pool(None, sources={"mine": declare(hub=hub)})))
+
+    assert len(rows) == 3
+    assert asked == [
+        ("o/r", {"repo_type": "dataset", "revision": "main", "allow_patterns": ["*.jsonl"]})
+    ]
+
+
+def test_traces_are_read_as_they_were_written_and_malformed_ones_refused(tmp_path: Path) -> None:
+    trace = make_item("What is 1 + 1?", source="other", domain="sums", is_correct=False).trace
+    lines = [
+        format_traces([trace]),
+        '{"question": 1}\n',
+        "not json\n",
+        format_traces([make_item("see ![a figure]").trace]),
+        format_traces([make_item("y" * 101).trace]),
+    ]
+    (tmp_path / "traces.jsonl").write_text("".join(lines), encoding="utf-8")
+    source = {"kind": "traces", "origin": "us", "licence": "none", "files": ["traces.jsonl"]}
+    config = declare_pool(str(tmp_path), sources={"mine": source}, max_bad_fraction=1.0)
+
+    first, *refused = Pool(config)
+
+    assert isinstance(first, PoolItem)
+    assert first.trace == trace
+    assert [row.reason for row in refused if isinstance(row, RefusedRow)] == [
+        "malformed", "malformed", "image", "over_long",
+    ]  # fmt: skip
+    assert list(fingerprint_pool(config)) == ["mine"]

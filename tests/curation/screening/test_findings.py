@@ -1,0 +1,124 @@
+"""Judging from surveys is judging item by item: same items, same reasons, same funnel."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from pydantic import TypeAdapter
+
+from s1ray.config.curation import DecontaminationConfig
+from s1ray.curation.funnel import Funnel, FunnelRecorder
+from s1ray.curation.pool.items import PoolItem, ProtectedQuestion, Rejection
+from s1ray.curation.screening.findings import PoolFindings, SurveyedItem
+from s1ray.curation.screening.screening import screen_pool, sift_pool
+from s1ray.curation.screening.survey import Surveyor
+from tests.curation.made import make_item
+from tests.curation.test_curate import _rules
+
+OVERLAP = {
+    "mode": "overlap",
+    "ngram_size": 4,
+    "min_overlap": 0.5,
+    "max_ngram_questions": 6,
+    "near_duplicates": {
+        "min_similarity": 0.6,
+        "shingle_words": 2,
+        "num_permutations": 64,
+        "seed": 3,
+    },
+}
+MODES = {
+    "overlap": OVERLAP,
+    "exact": {**OVERLAP, "near_duplicates": None},
+    "s1": {"mode": "s1", "ngram_size": 4, "against_earlier_sources": True},
+}
+
+
+def _write_texts(rng: random.Random, *, number: int) -> Iterator[str]:
+    """Questions of few words: new ones, repeats, near-repeats, and a common opening."""
+    written: list[str] = []
+    for _ in range(number):
+        kind = rng.random()
+        if written and kind < 0.15:
+            text = rng.choice(written)
+        elif written and kind < 0.45:
+            words = rng.choice(written).split()
+            words[rng.randrange(len(words))] = rng.choice("abcdefgh")
+            text = " ".join(words)
+        else:
+            text = " ".join(rng.choices("abcdefghijklmnop", k=rng.randint(1, 14)))
+        if rng.random() < 0.2:
+            text = f"let m and n be prime {text}"
+        written.append(text)
+        yield text
+
+
+def _make_pool(seed: int) -> tuple[list[PoolItem], list[ProtectedQuestion]]:
+    rng = random.Random(seed)
+    texts = list(_write_texts(rng, number=300))
+    pool = [
+        PoolItem(
+            trace=make_item(text, source=f"s{number * 3 // len(texts)}").trace,
+            origin=f"file:{number}",
+            level=None,
+        )
+        for number, text in enumerate(texts)
+    ]
+    protected = [
+        ProtectedQuestion(benchmark=f"b{number % 2}", item=str(number), text=text)
+        for number, text in enumerate([*rng.sample(texts, 8), *_write_texts(rng, number=20)])
+    ]
+    return pool, protected
+
+
+Screened = tuple[list[PoolItem], list[Rejection], Funnel]
+
+
+def _screen(
+    pool: list[PoolItem], protected: list[ProtectedQuestion], mode: str, how: str
+) -> Screened:
+    config = TypeAdapter(DecontaminationConfig).validate_python(MODES[mode])
+    rules = replace(_rules(), max_duplicate_fraction=1.0, decontamination=config)
+    rejections: list[Rejection] = []
+    recorder = FunnelRecorder(reject=rejections.append)
+    if how == "in turn":
+        items = screen_pool(pool, protected=protected, rules=rules, recorder=recorder)
+        return list(items), rejections, recorder.finish()
+    surveyor = Surveyor(protected, config=config)
+    with PoolFindings(protected, config=config, ngrams=surveyor.ngrams) as findings:
+        findings.add(
+            SurveyedItem(origin=item.origin, survey=surveyor.survey(item.trace.question.text))
+            for item in pool
+        )
+        items = sift_pool(pool, judges=findings.judge(), rules=rules, recorder=recorder)
+        return list(items), rejections, recorder.finish()
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("mode", MODES)
+def test_surveys_lead_to_the_same_items_reasons_and_funnel(mode: str, seed: int) -> None:
+    pool, protected = _make_pool(seed)
+
+    in_turn = _screen(pool, protected, mode, "in turn")
+
+    assert _screen(pool, protected, mode, "surveyed") == in_turn
+
+
+def test_random_pools_hold_what_the_steps_look_for() -> None:
+    pool, protected = _make_pool(0)
+
+    _, rejections, _ = _screen(pool, protected, "overlap", "in turn")
+
+    found = {(rejection.step, rejection.evidence.get("match")) for rejection in rejections}
+    assert {
+        ("deduplicate", None),
+        ("deduplicate_near", None),
+        ("decontaminate", "same_words"),
+        ("decontaminate", "ngrams"),
+    } <= found
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_empty_pool_has_no_findings(mode: str) -> None:
+    assert _screen([], [], mode, "surveyed") == _screen([], [], mode, "in turn")

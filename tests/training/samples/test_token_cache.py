@@ -1,0 +1,51 @@
+from pathlib import Path
+
+import pytest
+
+from s1ray.records import TokenizedExample
+from s1ray.training.samples.examples import TokenizedSet
+from s1ray.training.samples.token_cache import remember_examples
+
+MADE = TokenizedSet(
+    examples=tuple(
+        TokenizedExample(
+            key=f"q{number}\u2028",
+            input_ids=tuple(range(number, 151_665, 7_000 + number)),
+            num_prompt_tokens=number,
+            num_truncated_tokens=3 * number,
+        )
+        for number in range(5)
+    ),
+    num_truncated_samples=4,
+    num_truncated_tokens=30,
+    num_dropped_samples=2,
+)
+
+
+def _never() -> TokenizedSet:
+    raise AssertionError("tokenised again")
+
+
+def _make() -> TokenizedSet:
+    return MADE
+
+
+def test_a_set_is_made_once_and_read_back_equal(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "set.safetensors"
+
+    first = remember_examples(path, fingerprint="a", make=_make)
+
+    assert first == MADE
+    assert remember_examples(path, fingerprint="a", make=_never) == MADE
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("damage", ["other", "torn", "empty"])
+def test_a_file_of_no_use_is_made_anew(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "set.safetensors"
+    remember_examples(path, fingerprint="b" if damage == "other" else "a", make=_make)
+    if damage != "other":
+        path.write_bytes(path.read_bytes()[: 100 if damage == "torn" else 0])
+
+    assert remember_examples(path, fingerprint="a", make=_make) == MADE
+    assert remember_examples(path, fingerprint="a", make=_never) == MADE
