@@ -1,4 +1,4 @@
-"""The whole recipe: one schema that curate, train, evaluate, reproduce and sweep share."""
+"""The whole recipe: one schema for every job but report, compare, grade, benchmark, doctor, submit."""
 
 from typing import Annotated
 

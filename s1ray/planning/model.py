@@ -137,7 +137,7 @@ class ModelShape:
         """Return the FLOPs that activation checkpointing adds.
 
         ``selective`` keeps attention and every second of the products that widen, the first one
-        included (``training.sharding``).
+        included (``training.network.sharding``).
         """
         again, attention = 0, 0.0
         if mode is ActivationCheckpointing.FULL:

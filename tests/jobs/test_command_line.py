@@ -278,14 +278,20 @@ def test_every_command_in_the_readme_parses(
     assert code == 0, output
 
 
-def test_readme_tree_names_every_module() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    modules = [
-        path
-        for package in ("s1ray", "jobs")
-        for path in (ROOT / package).rglob("*.py")
-        if path.name != "__init__.py"
-    ]
+def _draw_tree() -> list[str]:
+    lines = []
+    for path in sorted([*(ROOT / "jobs").glob("*.py"), *(ROOT / "s1ray").rglob("*.py")]):
+        package = f"    {path.parent.relative_to(ROOT)}/"
+        if path.name == "__init__.py":
+            continue
+        if package not in lines:
+            lines.append(package)
+        summary = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n")
+        lines.append(f"      {path.name:<25} {summary[0].removesuffix('.')}")
+    return lines
 
-    missing = [str(path.relative_to(ROOT)) for path in modules if f" {path.name} " not in text]
-    assert not missing
+
+def test_tree_names_every_module_by_the_first_line_of_its_docstring() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    tree = text.partition("## The tree")[2].partition("## Guides")[0].splitlines()
+    assert [line for line in tree if line.startswith("    ")] == _draw_tree()

@@ -1,6 +1,6 @@
 """Screening pools of growing size: rows per second and memory, ours beside plain ``datasets``.
 
-Knows how sides are paired and sizes made; the sides themselves are in ``curation_sides``.
+Knows how sides are paired and sizes made; the sides themselves are in ``sides``.
 """
 
 from collections.abc import Mapping, Sequence

@@ -61,7 +61,7 @@ def load_checkpoint(
 
     The random number generators follow where as many ranks load as saved; a step's result does
     not depend on them. The files' digests are not read again: choose the checkpoint with
-    ``checkpoint_search``.
+    ``search``.
 
     Args:
         state: Built as for the first step; changed in place.
