@@ -57,7 +57,7 @@ def pool() -> list[PoolItem | RefusedRow]:
 
 def _protect(name: str) -> Iterator[ProtectedQuestion]:
     text, identifier = BENCHMARKS[name]
-    for row in read_file(DATA / "eval" / f"{name}.jsonl.gz"):
+    for row in read_file(DATA / "eval" / f"{name}.jsonl.gz", root=DATA):
         assert row.content is not None
         yield ProtectedQuestion(
             benchmark=name, item=str(row.content[identifier]), text=str(row.content[text])

@@ -19,10 +19,20 @@ _FORMATS = (".jsonl", ".json", ".parquet")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFiles:
+    """The files of one source, in the order they are read."""
+
+    root: Path
+    """Above all of them; what a row is called holds only what follows it."""
+    paths: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RawRow:
     """One row with its place."""
 
     file: str
+    """Path below the source's root, parts joined by "/"."""
     number: int
     """Counted from 0."""
     content: Row | None
@@ -32,6 +42,8 @@ class RawRow:
 
 def find_files(root: Path, *, patterns: Iterable[str]) -> tuple[Path, ...]:
     """Return the files below a directory that match, pattern by pattern, sorted within one.
+
+    A file that several patterns match stands where the first of them does, and only there.
 
     Raises:
         ValueError: The directory is missing, or a pattern matches nothing or leads out of it.
@@ -55,22 +67,27 @@ def find_files(root: Path, *, patterns: Iterable[str]) -> tuple[Path, ...]:
                 "the source's files, or remove the source from pool.sources."
             )
         found.extend(matches)
-    return tuple(found)
+    return tuple(dict.fromkeys(found))
 
 
-def read_file(path: Path) -> Iterator[RawRow]:
+def read_file(path: Path, *, root: Path) -> Iterator[RawRow]:
     """Yield a file's rows, reading JSONL and Parquet piece by piece.
+
+    Args:
+        path: Of the file.
+        root: A directory above it, from which rows name their file.
 
     Raises:
         ValueError: The format is not known, or the file as a whole cannot be read.
     """
     suffix = Path(path.name.removesuffix(".gz")).suffix
+    file = path.relative_to(root).as_posix()
     if suffix == ".jsonl":
-        yield from _read_jsonl(path)
+        yield from _read_jsonl(path, file)
     elif suffix == ".json":
-        yield from _read_json(path)
+        yield from _read_json(path, file)
     elif suffix == ".parquet":
-        yield from _read_parquet(path)
+        yield from _read_parquet(path, file)
     else:
         raise ValueError(
             f"cannot read {path}: its format is {suffix or 'not named'!r}, and readable are "
@@ -89,7 +106,7 @@ def read_labels(path: Path) -> dict[str, str]:
             f"diversity.path={path} is no file. Give a JSONL file of {{id, domain}} rows."
         )
     labels: dict[str, str] = {}
-    for row in read_file(path):
+    for row in read_file(path, root=path.parent):
         content = row.content or {}
         identifier, domain = content.get("id"), content.get("domain")
         if not isinstance(identifier, str) or not isinstance(domain, str):
@@ -105,12 +122,12 @@ def _open(path: Path) -> BinaryIO:
     return cast("BinaryIO", gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb"))
 
 
-def _read_jsonl(path: Path) -> Iterator[RawRow]:
+def _read_jsonl(path: Path, file: str) -> Iterator[RawRow]:
     with _open(path) as stream:
         # Bytes are split at b"\n" alone; text lines would also end at U+2028 and the like.
         for number, line in enumerate(stream):
             if line.strip():
-                yield _parse(path.name, number, line)
+                yield _parse(file, number, line)
 
 
 def _parse(file: str, number: int, line: bytes) -> RawRow:
@@ -128,7 +145,7 @@ def _check(file: str, number: int, content: object) -> RawRow:
     return RawRow(file=file, number=number, content=None, error=error)
 
 
-def _read_json(path: Path) -> Iterator[RawRow]:
+def _read_json(path: Path, file: str) -> Iterator[RawRow]:
     with _open(path) as stream:
         try:
             content = json.load(stream)
@@ -140,12 +157,12 @@ def _read_json(path: Path) -> Iterator[RawRow]:
             f"{type(content).__name__}. Name the file .jsonl if it has one object a line."
         )
     for number, row in enumerate(content):
-        yield _check(path.name, number, row)
+        yield _check(file, number, row)
 
 
-def _read_parquet(path: Path) -> Iterator[RawRow]:
+def _read_parquet(path: Path, file: str) -> Iterator[RawRow]:
     number = 0
     for batch in parquet.ParquetFile(path).iter_batches():
         for row in batch.to_pylist():
-            yield RawRow(file=path.name, number=number, content=row, error=None)
+            yield RawRow(file=file, number=number, content=row, error=None)
             number += 1

@@ -18,7 +18,8 @@ class PoolItem:
     trace: ReasoningTrace
     """Where the pool has no teacher, the thinking is the worked solution or empty."""
     origin: str
-    """File and row, or generator and number: where to look the row up."""
+    """Source, file and row, or source and number: where to look the row up. No other row of the
+    pool has the same one: the steps know a row by it."""
     level: float | None
     """The source's own grade of difficulty, higher is harder; scales differ between sources."""
 

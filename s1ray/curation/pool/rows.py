@@ -67,7 +67,7 @@ def build_item(
         name: The source's, as the pool calls it.
         limits: Of the pool.
     """
-    origin = f"{row.file}:{row.number}"
+    origin = _spell_origin(row, name=name)
     try:
         if row.content is None:
             raise _BadRowError("malformed", row.error or "")  # noqa: TRY301 - one exit for all
@@ -93,7 +93,7 @@ def read_item(row: RawRow, *, name: str, limits: RowLimits) -> PoolItem | Refuse
         name: The pool's for the file; the question keeps the source it came from.
         limits: Of the pool.
     """
-    origin = f"{row.file}:{row.number}"
+    origin = _spell_origin(row, name=name)
     try:
         trace = _TRACE.validate_python(row.content)
         check_text(trace.question.text, limits=limits)
@@ -166,10 +166,16 @@ def hash_question(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def _spell_origin(row: RawRow, *, name: str) -> str:
+    # The source's name and the directories as well: hubs name the files of every data set alike.
+    return f"{name}:{row.file}:{row.number}"
+
+
 def _extend(
     content: Mapping[str, object], *, row: RawRow, source: RowsSourceConfig
 ) -> dict[str, object]:
-    columns: dict[str, object] = {**content, "_file": row.file, "_row": row.number}
+    file = row.file.rpartition("/")[2]
+    columns: dict[str, object] = {**content, "_file": file, "_row": row.number}
     for name, cut in source.columns.cuts.items():
         columns[name] = _cut(_spell(look_up(columns, cut.column), _LINES), cut)
     if source.columns.options is not None:

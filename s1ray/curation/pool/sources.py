@@ -19,7 +19,7 @@ from s1ray.config.pool import (
     SampleConfig,
     TracesSourceConfig,
 )
-from s1ray.curation.pool.files import find_files, read_file
+from s1ray.curation.pool.files import SourceFiles, find_files, read_file
 from s1ray.curation.pool.items import PoolItem, RefusedRow
 from s1ray.curation.pool.rows import RowLimits, build_item, read_item
 from s1ray.curation.pool.running_sums import generate_running_sums
@@ -76,7 +76,8 @@ def fingerprint_pool(config: PoolConfig) -> dict[str, list[str]]:
         ValueError: As ``Pool``.
     """
     return {
-        name: [_hash_file(path) for path in files] for name, files in Pool(config).files.items()
+        name: [_hash_file(path) for path in files.paths]
+        for name, files in Pool(config).files.items()
     }
 
 
@@ -99,7 +100,7 @@ def read_source(
     source: RowsSourceConfig | TracesSourceConfig,
     *,
     name: str,
-    files: tuple[Path, ...],
+    files: SourceFiles,
     limits: RowLimits,
 ) -> Iterator[PoolItem | RefusedRow]:
     """Yield the items and refused rows of one source's files.
@@ -107,19 +108,14 @@ def read_source(
     Args:
         source: How its rows are read.
         name: Of the source; part of what a row is called.
-        files: In their order.
+        files: Where they are.
         limits: What makes a question unusable.
     """
+    rows = (row for path in files.paths for row in read_file(path, root=files.root))
     if isinstance(source, TracesSourceConfig):
-        return (
-            read_item(row, name=name, limits=limits) for path in files for row in read_file(path)
-        )
-    rows = (
-        build_item(row, source=source, name=name, limits=limits)
-        for path in files
-        for row in read_file(path)
-    )
-    return rows if source.sample is None else sample_items(rows, config=source.sample)
+        return (read_item(row, name=name, limits=limits) for row in rows)
+    items = (build_item(row, source=source, name=name, limits=limits) for row in rows)
+    return items if source.sample is None else sample_items(items, config=source.sample)
 
 
 def sample_items(
@@ -162,7 +158,7 @@ def _choose_origins(items: Iterable[PoolItem], *, config: SampleConfig) -> froze
 
 def locate_files(
     source: RowsSourceConfig | TracesSourceConfig, *, name: str, root: str | None
-) -> tuple[Path, ...]:
+) -> SourceFiles:
     """Return a source's files: below the root, or fetched from the hub where there is no root.
 
     Raises:
@@ -174,13 +170,17 @@ def locate_files(
                 f"pool.sources.{name} names no files, and pool.root={root} asks for local ones. "
                 f"Set pool.sources.{name}.files, or pool.root=null to read it from the hub."
             )
-        return find_files(Path(root), patterns=source.files)
+        return _locate(Path(root), patterns=source.files)
     if isinstance(source, TracesSourceConfig) or source.hub is None:
         raise ValueError(
             f"pool.sources.{name} is not on the hub, and pool.root is null. Set pool.root to the "
             "directory that holds its files."
         )
-    return find_files(fetch_from_hub(source.hub, name=name), patterns=source.hub.files)
+    return _locate(fetch_from_hub(source.hub, name=name), patterns=source.hub.files)
+
+
+def _locate(root: Path, *, patterns: Iterable[str]) -> SourceFiles:
+    return SourceFiles(root=root, paths=find_files(root, patterns=patterns))
 
 
 def fetch_from_hub(hub: HubConfig, *, name: str) -> Path:

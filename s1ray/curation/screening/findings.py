@@ -7,6 +7,7 @@ bytes for each row, and a reason for each row that will be dropped.
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from tempfile import TemporaryFile
 
 import numpy as np
@@ -84,7 +85,12 @@ class PoolFindings(ClosedAtEnd):
                 self._suspects[item.origin] = near
 
     def judge(self) -> ScreeningJudges:
-        """Return judges that decide as those that see one item after the other."""
+        """Return judges that decide as those that see one item after the other.
+
+        Raises:
+            ValueError: Two items have one origin, so that a judge could not tell them apart.
+        """
+        _refuse_repeated(self._origins)
         firsts = self._find_firsts()
         repeats = {
             self._origins[row]: describe_same(self._origins[first])
@@ -181,6 +187,16 @@ class PoolFindings(ClosedAtEnd):
     def close(self) -> None:
         """Delete the sketches."""
         self._sketches.close()
+
+
+def _refuse_repeated(origins: Iterable[str]) -> None:
+    # Sorted here once, rather than kept in a set that would double what a row costs in memory.
+    repeated = next((one for one, other in pairwise(sorted(origins)) if one == other), None)
+    if repeated is not None:
+        raise ValueError(
+            f"two items of the pool have the origin {repeated!r}, and would be dropped for each "
+            "other's reasons. Give every item an origin of its own, and survey none twice."
+        )
 
 
 def _look_up(reasons: dict[str, Reason]) -> Judge:

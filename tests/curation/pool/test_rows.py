@@ -15,7 +15,7 @@ LIMITS = RowLimits(max_question_characters=50, image_markers=("![",))
 
 def _build(content: dict[str, object] | None, source: RowsSourceConfig) -> PoolItem | RefusedRow:
     error = None if content is not None else "broken"
-    row = RawRow(file="f_level3.jsonl", number=7, content=content, error=error)
+    row = RawRow(file="deep/f_level3.jsonl", number=7, content=content, error=error)
     return build_item(row, source=source, name="src", limits=LIMITS)
 
 
@@ -32,7 +32,7 @@ def test_row_becomes_a_question_with_s1s_id() -> None:
     assert (question.text, question.answer, question.source) == ("What?", "3", "src")
     assert question.id == hashlib.sha256(b"What?").hexdigest()[:16]
     assert question.answer_kind is AnswerKind.INTEGER
-    assert item.origin == "f_level3.jsonl:7"
+    assert item.origin == "src:deep/f_level3.jsonl:7"
 
 
 def test_row_without_teacher_rests_on_its_solution_or_on_nothing() -> None:
@@ -72,12 +72,16 @@ def test_cuts_split_a_column_and_the_file_name_can_give_the_level() -> None:
         "steps": {"column": "a", "after": None, "before": "####"},
         "level": {"column": "_file", "after": "_level", "before": "."},
     }
-    columns = {"answer": "{final}", "solution": "{steps}", "level": "{level}", "cuts": cuts}
+    columns = {
+        "answer": "{final}", "solution": "{steps}", "domain": "{_file}", "level": "{level}",
+        "cuts": cuts,
+    }  # fmt: skip
 
     item = _item({"q": "x", "a": "1+1=2\n#### 2"}, declare(columns=columns))
 
     question = item.trace.question
     assert (question.answer, question.solution, item.level) == ("2", "1+1=2", 3.0)
+    assert question.domain == "f_level3.jsonl"
 
 
 def test_options_come_in_a_fixed_order_with_the_right_letter() -> None:
@@ -115,7 +119,7 @@ def test_bad_rows_are_refused_with_the_reason(
 
     assert isinstance(refused, RefusedRow)
     assert (refused.reason, refused.is_bad) == (reason, True)
-    assert (refused.source, refused.origin) == ("src", "f_level3.jsonl:7")
+    assert (refused.source, refused.origin) == ("src", "src:deep/f_level3.jsonl:7")
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,21 @@ def test_a_sample_is_fixed_and_even_over_domains_where_asked(
     assert expected is None or {name: domains.count(name) for name in expected} == expected
 
 
+def test_a_sample_has_its_size_where_files_of_two_directories_have_one_name(
+    tmp_path: Path,
+) -> None:
+    for name in ("x", "y"):
+        (tmp_path / name).mkdir()
+        _write(tmp_path / name / "train.jsonl", [{"q": f"{name} {n}", "a": "1"} for n in range(20)])
+    sample = {"num_rows": 8, "seed": 3, "is_even_over_domains": False}
+    source = declare(files=("*/train.jsonl",), sample=sample)
+
+    rows = list(Pool(declare_pool(str(tmp_path), sources={"mine": source})))
+
+    assert sum(isinstance(row, PoolItem) for row in rows) == 8
+    assert len({row.origin for row in rows}) == 40
+
+
 def test_the_fingerprint_follows_the_files_content(tmp_path: Path) -> None:
     _write(tmp_path / "a.jsonl", _rows(3))
     first = fingerprint_pool(declare_pool(str(tmp_path)))

@@ -1,8 +1,10 @@
 """Judging from surveys is judging item by item: same items, same reasons, same funnel."""
 
+import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from pydantic import TypeAdapter
@@ -10,9 +12,11 @@ from pydantic import TypeAdapter
 from s1ray.config.curation import DecontaminationConfig
 from s1ray.curation.funnel import Funnel, FunnelRecorder
 from s1ray.curation.pool.items import PoolItem, ProtectedQuestion, Rejection
+from s1ray.curation.pool.sources import Pool
 from s1ray.curation.screening.findings import PoolFindings, SurveyedItem
 from s1ray.curation.screening.screening import screen_pool, sift_pool
 from s1ray.curation.screening.survey import Surveyor
+from tests.curation.declared import declare, declare_pool
 from tests.curation.made import make_item
 from tests.curation.test_curate import _rules
 
@@ -117,6 +121,51 @@ def test_random_pools_hold_what_the_steps_look_for() -> None:
         ("decontaminate", "same_words"),
         ("decontaminate", "ngrams"),
     } <= found
+
+
+def _read_files(
+    root: Path, files: Sequence[str], patterns: Mapping[str, tuple[str, ...]]
+) -> list[PoolItem]:
+    """Write two hundred questions, evenly over the files, and read them as sources."""
+    texts = list(_write_texts(random.Random(5), number=200))
+    size = len(texts) // len(files)
+    for number, name in enumerate(files):
+        rows = [{"q": text, "a": "1"} for text in texts[number * size :][:size]]
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    columns = {"solution": "{q}"}
+    sources = {name: declare(files=places, columns=columns) for name, places in patterns.items()}
+    pool = Pool(declare_pool(str(root), sources=sources))
+    return [row for row in pool if isinstance(row, PoolItem)]
+
+
+@pytest.mark.parametrize(
+    "patterns",
+    [{"one": ("x/*",), "two": ("y/*",)}, {"one": ("x/*", "y/*")}],
+    ids=["two sources", "one source"],
+)
+@pytest.mark.parametrize("how", ["in turn", "surveyed"])
+def test_files_of_one_name_are_screened_like_files_of_two(
+    tmp_path: Path, patterns: Mapping[str, tuple[str, ...]], how: str
+) -> None:
+    alike = _read_files(tmp_path / "alike", ["x/train.jsonl", "y/train.jsonl"], patterns)
+    apart = _read_files(tmp_path / "apart", ["x/one.jsonl", "y/two.jsonl"], patterns)
+
+    expected, rejections, funnel = _screen(apart, [], "overlap", "in turn")
+    kept, found, counts = _screen(alike, [], "overlap", how)
+
+    assert [item.trace for item in kept] == [item.trace for item in expected]
+    assert [item.id for item in found] == [item.id for item in rejections]
+    assert counts == funnel
+    assert {item.step for item in rejections} == {"deduplicate", "deduplicate_near"}
+
+
+def test_two_items_of_one_origin_are_refused() -> None:
+    pool, _ = _make_pool(0)
+    pool[9] = replace(pool[9], origin="file:3")
+
+    with pytest.raises(ValueError, match=r"two items of the pool have the origin 'file:3'"):
+        _screen(pool, [], "overlap", "surveyed")
 
 
 @pytest.mark.parametrize("mode", MODES)
