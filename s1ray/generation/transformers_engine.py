@@ -165,7 +165,8 @@ class TransformersEngine:
             try:
                 ended = self._decoder.step()
             except Exception as error:
-                for job in self._decoder.fail_all():
+                self._decoder.forget_all()
+                for job in self._list_taken():
                     self._fail(job, error)
                 continue
             for job in (*self._decoder.list_active(), *(job for job, _ in ended)):
@@ -181,6 +182,15 @@ class TransformersEngine:
             while self._incoming:
                 self._decoder.add(self._incoming.popleft())
             return not self._is_closed
+
+    def _list_taken(self) -> list[Job]:
+        """Return the jobs that the decoder was given and that somebody still waits for.
+
+        The decoder itself cannot say: one that a step failed at may have left its slot, or its
+        queue, and not have come back.
+        """
+        with self._changed:
+            return [job for job in list(self._waiters) if job not in self._incoming]
 
     def _tell(self, job: Job) -> None:
         """Have a job's listener hear what is new."""

@@ -9,6 +9,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import MistralConfig, MistralForCausalLM, PreTrainedModel
 
+from s1ray.generation.decoding.slot_cache import SlotCache
 from s1ray.generation.engine import Engine, Generation, Request, Sampling
 from s1ray.generation.transformers_engine import TransformersEngine, load_model
 from tests.generation.scripted_engines import GREEDY
@@ -231,6 +232,34 @@ def test_failing_pass_is_told_to_its_requests_and_the_engine_goes_on() -> None:
     made = with_engine(model, work)
     model.forward = forward
     assert made.token_ids == generate_alone(model, (1, 2, 3), max_tokens=4)
+
+
+def test_failure_between_passes_is_told_to_every_request_and_the_engine_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = build_tiny("qwen2")
+    swap_rows = SlotCache.swap_rows
+    failures = iter([MemoryError("no room")])
+
+    def fail_once(*args: Any, **kwargs: Any) -> None:
+        for failure in failures:
+            raise failure
+        swap_rows(*args, **kwargs)
+
+    monkeypatch.setattr(SlotCache, "swap_rows", fail_once)
+    contexts = [(row, 1, 2) for row in range(4)]
+
+    async def work(engine: TransformersEngine) -> list[Any]:
+        # The last row ends in the step in which the first one's place cannot be filled.
+        asks = [ask(*each) for each in zip(contexts, (100, 200, 200, 100), strict=True)]
+        failed = await asyncio.gather(*map(engine.generate, asks), return_exceptions=True)
+        assert [str(error) for error in failed] == ["the model failed on a batch: no room"] * 4
+        return [await engine.generate(ask(context, 4)) for context in contexts]
+
+    made = with_engine(model, work)
+    assert [generation.token_ids for generation in made] == [
+        generate_alone(model, context, max_tokens=4) for context in contexts
+    ]
 
 
 def test_closing_cancels_pending_requests_and_refuses_new_ones() -> None:

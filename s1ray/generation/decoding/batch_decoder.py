@@ -121,15 +121,12 @@ class BatchDecoder:
         """Return the jobs that hold a slot."""
         return [self._job(row) for row in range(self._num_active)]
 
-    def fail_all(self) -> list[Job]:
-        """Give up every job and forget every context, as after an error in a pass."""
-        jobs = [slot.job for slot in self._slots if slot.job is not None]
-        jobs += [*self._continued, *self._fresh]
+    def forget_all(self) -> None:
+        """Give up every job and forget every context, as after an error in a step."""
         self._continued.clear()
         self._fresh.clear()
         self._slots = [_Slot() for _ in self._slots]
         self._num_active = 0
-        return jobs
 
     def _job(self, row: int) -> Job:
         job = self._slots[row].job
