@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,10 +20,10 @@ with hold_lease(Path(sys.argv[1]), heartbeat_seconds=0.1, stale_seconds=60):
 
 
 @contextmanager
-def hold_elsewhere(path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Have another process hold the lease on a run directory while the block runs."""
+def hold_elsewhere(path: Path, *, wrapper: Sequence[str] = ()) -> Iterator[subprocess.Popen[str]]:
+    """Have another process, behind a wrapping command, hold a run's lease while the block runs."""
     with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True
+        [*wrapper, sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True
     ) as holder:
         try:
             assert holder.stdout is not None

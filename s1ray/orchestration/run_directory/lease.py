@@ -1,7 +1,8 @@
 """A lease on a run directory, so that two jobs never write one run.
 
-The lease is a file that its holder touches again and again. A holder that died on this host, or
-that has been silent for long, has lost it. This module knows nothing of what the run does.
+The lease is a file that its holder touches again and again. A holder that died among the processes
+that this one sees, or that has been silent for long, has lost it. This module knows nothing of what
+the run does.
 """
 
 import json
@@ -12,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -25,6 +26,9 @@ LEASE = "lease.json"
 _EXIT_LOST = 1
 _WRITING_SECONDS = 0.1
 """A lease without content is younger than this, or a crash has left it."""
+_PROC = Path("/proc")
+_START_TICKS = 19
+"""Where proc(5) has a process's start, counted from behind its name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,27 +38,62 @@ class _Holder:
     host: str
     pid: int
     started: float
-    """Unix seconds: a pid is used again, after a restart of the machine or of a container."""
+    """Ticks after the boot, which no change of the clock alters; Unix seconds where there is no
+    ``/proc``. A pid is used again, after a restart of the machine or of a container."""
     nonce: str
+    boot: str | None = None
+    """Of the kernel. None where it does not tell, and in a lease of an earlier version."""
+    pid_namespace: int | None = None
+    """Containers may share the host's name, but what a pid means is told by this alone."""
 
     @classmethod
     def this_process(cls) -> Self:
-        process = psutil.Process()
+        started = _read_start(os.getpid())
+        assert started is not None
         return cls(
             host=socket.gethostname(),
-            pid=process.pid,
-            started=process.create_time(),
+            pid=os.getpid(),
+            started=started,
             nonce=secrets.token_hex(8),
+            boot=_read_boot(),
+            pid_namespace=_read_pid_namespace(),
         )
 
+    def is_same_process(self, other: Self) -> bool:
+        return replace(self, nonce=other.nonce) == other
+
     def has_lost(self, *, silent_seconds: float, stale_seconds: float) -> bool:
-        """Whether it is gone: this host's processes can be asked for, others are listened to."""
-        if self.host != socket.gethostname():
+        """Whether it is gone: processes that this one sees are asked for, others listened to."""
+        here = (socket.gethostname(), _read_boot(), _read_pid_namespace())
+        if (self.host, self.boot, self.pid_namespace) != here:
             return silent_seconds > stale_seconds
-        try:
-            return bool(psutil.Process(self.pid).create_time() != self.started)
-        except psutil.NoSuchProcess:
-            return True
+        return _read_start(self.pid) != self.started
+
+
+def _read_start(pid: int) -> float | None:
+    """Return when a process began, as ``_Holder.started`` has it; None where there is none."""
+    try:
+        if not (_PROC / "self" / "stat").exists():
+            return float(psutil.Process(pid).create_time())
+        # The name, in brackets, may hold anything, brackets too.
+        fields = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+        return int(fields.rpartition(")")[2].split()[_START_TICKS])
+    except (FileNotFoundError, ProcessLookupError, psutil.NoSuchProcess):
+        return None
+
+
+def _read_boot() -> str | None:
+    try:
+        return (_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+
+
+def _read_pid_namespace() -> int | None:
+    try:
+        return (_PROC / "self/ns/pid").stat().st_ino
+    except OSError:
+        return None
 
 
 @contextmanager
@@ -123,7 +162,7 @@ def _beat(
 def is_held_here(path: Path) -> bool:
     """Whether this process holds the lease on a run directory."""
     holder = _read_holder(path / LEASE)
-    return holder is not None and (holder.host, holder.pid) == (socket.gethostname(), os.getpid())
+    return holder is not None and holder.is_same_process(_Holder.this_process())
 
 
 def is_abandoned(path: Path, *, stale_seconds: float) -> bool:

@@ -6,18 +6,34 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 from s1ray.orchestration.run_directory.lease import LEASE, hold_lease, is_abandoned, is_held_here
 from tests.orchestration.processes import hold_elsewhere, wait_until
 
 
+def describe_holder() -> dict[str, Any]:
+    """What a lease of this process holds."""
+    with tempfile.TemporaryDirectory() as path, hold_briefly(Path(path)):
+        described: dict[str, Any] = json.loads((Path(path) / LEASE).read_text(encoding="utf-8"))
+        return described
+
+
+def hold_briefly(path: Path) -> AbstractContextManager[None]:
+    return hold_lease(path, heartbeat_seconds=1, stale_seconds=60)
+
+
 def write_lease(lease: Path, **changes: object) -> None:
-    holder = {"host": socket.gethostname(), "pid": os.getpid(), "started": 1.0, "nonce": "a"}
+    """Write a lease of this process's pid, but of a process that began with the machine."""
+    holder = describe_holder() | {"started": 1, "nonce": "a"}
     lease.write_text(json.dumps(holder | changes), encoding="utf-8")
 
 
@@ -44,17 +60,22 @@ def test_killed_holder_has_lost_the_lease_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("silent_seconds", "is_respected"), [(10, True), (100, False)])
-def test_lease_of_another_host_is_respected_until_it_is_stale(
-    tmp_path: Path, *, silent_seconds: float, is_respected: bool
+@pytest.mark.parametrize(
+    "elsewhere",
+    [{"host": "elsewhere"}, {"boot": "another"}, {"pid_namespace": 1}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_lease_of_a_process_that_cannot_be_asked_for_is_respected_until_it_is_stale(
+    tmp_path: Path, elsewhere: dict[str, Any], *, silent_seconds: float, is_respected: bool
 ) -> None:
     lease = tmp_path / LEASE
-    write_lease(lease, host="elsewhere")
+    write_lease(lease, **elsewhere)
     then = time.time() - silent_seconds
     os.utime(lease, (then, then))
 
     if is_respected:
         with (
-            pytest.raises(ValueError, match="elsewhere"),
+            pytest.raises(ValueError, match="is being written by"),
             hold_lease(tmp_path, heartbeat_seconds=1, stale_seconds=60),
         ):
             pass
@@ -88,10 +109,39 @@ def test_heartbeat_keeps_the_lease_fresh(tmp_path: Path) -> None:
 
 
 def test_pid_that_is_used_again_does_not_hold_the_lease(tmp_path: Path) -> None:
-    write_lease(tmp_path / LEASE)  # this pid, but of a process that began in 1970
+    write_lease(tmp_path / LEASE)
 
-    with hold_lease(tmp_path, heartbeat_seconds=1, stale_seconds=60):
+    with hold_briefly(tmp_path):
         assert json.loads((tmp_path / LEASE).read_text(encoding="utf-8"))["started"] > 1
+
+
+def test_clock_that_steps_takes_no_lease_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = psutil.Process.create_time
+    with hold_elsewhere(tmp_path):
+        # The kernel's "btime" follows the clock, and every start that is counted from it does too.
+        monkeypatch.setattr(psutil.Process, "create_time", lambda process: began(process) + 60)
+
+        assert not is_abandoned(tmp_path, stale_seconds=60)
+
+
+def test_holder_in_a_container_that_shares_the_hosts_name_is_alive(tmp_path: Path) -> None:
+    wrapper = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+    if subprocess.run([*wrapper, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("pid namespaces need root and a kernel that has them")
+
+    with hold_elsewhere(tmp_path, wrapper=wrapper):
+        assert json.loads((tmp_path / LEASE).read_text(encoding="utf-8"))["pid"] == 1
+        assert not is_abandoned(tmp_path, stale_seconds=60)
+
+
+def test_lease_of_an_earlier_version_is_respected_until_it_is_stale(tmp_path: Path) -> None:
+    holder = {"host": socket.gethostname(), "pid": os.getpid(), "started": 1.7e9, "nonce": "a"}
+    (tmp_path / LEASE).write_text(json.dumps(holder), encoding="utf-8")
+
+    assert not is_abandoned(tmp_path, stale_seconds=60)
+    assert is_abandoned(tmp_path, stale_seconds=0)
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"host": 3}'])
