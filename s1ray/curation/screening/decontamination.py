@@ -8,6 +8,7 @@ anywhere.
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from sys import intern
 
 from s1ray.config.curation import (
     DecontaminationConfig,
@@ -180,28 +181,26 @@ def find_overlap_reason(text: str, *, index: OverlapIndex) -> Reason | None:
 
 
 class _EarlierSources:
-    """The n-grams of the sources before the present one; items come source by source.
+    """The first source of every n-gram so far; the sources' items may come in any order.
 
-    Holds hashes, not texts: about 70 bytes for each distinct n-gram of the pool.
+    Traces keep their questions' sources and mix them. Holds hashes, not texts: about 90 bytes for
+    each distinct n-gram of the pool.
     """
 
     def __init__(self, *, ngram_size: int) -> None:
         self._size = ngram_size
-        self._earlier: set[int] = set()
-        self._present: set[int] = set()
-        self._source: str | None = None
+        self._sources: dict[int, str] = {}
 
     def judge(self, item: PoolItem) -> Reason | None:
         question = item.trace.question
-        if question.source != self._source:
-            self._earlier |= self._present
-            self._present, self._source = set(), question.source
+        # Every row read brings a copy of the name; one for all is kept.
+        source = intern(question.source)
         ngrams = list(list_ngrams(split_words_s1(question.text), size=self._size))
         hashes = [hash(ngram) for ngram in ngrams]
         for ngram, value in zip(ngrams, hashes, strict=True):
-            if value in self._earlier:
+            if self._sources.get(value, source) != source:
                 return Reason(name="earlier_source", evidence={"ngrams": [ngram]})
-        self._present.update(hashes)
+        self._sources.update(dict.fromkeys(hashes, source))
         return None
 
 

@@ -40,6 +40,21 @@ def _shares_ngram(first: str, second: str, size: int) -> bool:
     )
 
 
+def _keep_unlike_other_sources(pool: list[PoolItem], *, size: int) -> list[PoolItem]:
+    """Compare every question with all that were kept before it, the slow and plain way."""
+    kept: list[PoolItem] = []
+    for item in pool:
+        question = item.trace.question
+        others = [
+            other.trace.question.text
+            for other in kept
+            if other.trace.question.source != question.source
+        ]
+        if not any(_shares_ngram(question.text, other, size) for other in others):
+            kept.append(item)
+    return kept
+
+
 def test_s1_mode_drops_exactly_what_shares_a_run_of_eight_words() -> None:
     rng = random.Random(4)
     texts = [" ".join(rng.choices(["a", "b", "C"], k=rng.randrange(4, 16))) for _ in range(120)]
@@ -77,6 +92,39 @@ def test_s1_mode_compares_a_source_with_those_before_it_but_not_with_itself() ->
     assert (first, same) == (None, None)
     assert later is not None
     assert later.name == "earlier_source"
+
+
+@pytest.mark.parametrize("is_mixed", [False, True])
+def test_s1_mode_drops_what_shares_a_run_with_a_kept_question_of_another_source(
+    *, is_mixed: bool
+) -> None:
+    rng = random.Random(6)
+    pool = [
+        make_item(" ".join(rng.choices("abc", k=rng.randrange(4, 14))), source=f"s{number // 30}")
+        for number in range(90)
+    ]
+    if is_mixed:
+        rng.shuffle(pool)
+    config = S1DecontaminationConfig(mode="s1", ngram_size=6, against_earlier_sources=True)
+    judge = judge_contamination([], protected=[], config=config, sketcher=None)
+
+    kept = [item for item in pool if judge(item) is None]
+
+    assert kept == _keep_unlike_other_sources(pool, size=6)
+    assert 10 < len(kept) < 80
+
+
+def test_s1_mode_never_compares_mixed_sources_with_themselves() -> None:
+    words = {"first": "one two three four five six seven eight", "second": "a b c d e f g h"}
+    config = S1DecontaminationConfig(mode="s1", ngram_size=8, against_earlier_sources=True)
+    judge = judge_contamination([], protected=[], config=config, sketcher=None)
+
+    reasons = [
+        judge(make_item(f"{words[source]} {number}", source=source))
+        for number, source in enumerate(["first", "second", "first", "second"])
+    ]
+
+    assert reasons == [None] * 4
 
 
 def test_overlap_is_measured_against_the_shorter_question() -> None:
