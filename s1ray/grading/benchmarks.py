@@ -12,10 +12,10 @@ import hashlib
 import json
 import random
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from s1ray.config.grading import (
     GeneratedBenchmarkConfig,
@@ -30,6 +30,14 @@ from s1ray.records import AnswerKind, Question
 
 Row = Mapping[str, Any]
 LETTERS = "ABCDEFGHIJ"
+
+
+class PlacedRow(NamedTuple):
+    """A row and where its file has it."""
+
+    place: str
+    """Such as "line 3"; lines count from 1, and rows of formats without lines from 0."""
+    row: Row
 
 
 def load_questions(name: str, config: RowsBenchmarkConfig) -> tuple[Question, ...]:
@@ -74,6 +82,11 @@ def present_questions(
 
 
 def read_rows(path: Path) -> Iterator[Row]:
+    """Yield the rows of a file, as ``read_placed_rows`` does."""
+    return (placed.row for placed in read_placed_rows(path))
+
+
+def read_placed_rows(path: Path) -> Iterator[PlacedRow]:
     """Yield the rows of a JSONL, JSON, CSV or Parquet file; all but Parquet may be gzipped.
 
     Raises:
@@ -86,7 +99,7 @@ def read_rows(path: Path) -> Iterator[Row]:
     if kind == ".parquet":
         import pyarrow.parquet  # noqa: PLC0415 - heavy, and for this format only
 
-        yield from pyarrow.parquet.read_table(path).to_pylist()
+        yield from _number(pyarrow.parquet.read_table(path).to_pylist())
     elif kind in _TEXT_FORMATS:
         # newline="\n": only that ends a JSONL row; some texts hold U+2028.
         opener = gzip.open if path.suffix == ".gz" else open
@@ -214,18 +227,28 @@ _GOLD_READERS: dict[GoldForm, Callable[[object], str | None]] = {
 }
 
 
-def _read_jsonl(file: TextIO) -> Iterator[Row]:
+def _read_jsonl(file: TextIO) -> Iterator[PlacedRow]:
     for number, line in enumerate(file, start=1):
         if line.strip():
-            yield _check_row(_parse(line, where=f"line {number}"), where=f"line {number}")
+            place = f"line {number}"
+            yield PlacedRow(place, _check_row(_parse(line, where=place), where=place))
 
 
-def _read_json(file: TextIO) -> Iterator[Row]:
+def _read_json(file: TextIO) -> Iterator[PlacedRow]:
     rows = _parse(file.read(), where="the file")
     if not isinstance(rows, list):
         raise ValueError("the JSON file holds no list. Write a list of objects, or JSONL.")
+    return _number(rows)
+
+
+def _read_csv(file: TextIO) -> Iterator[PlacedRow]:
+    return _number(csv.DictReader(file))
+
+
+def _number(rows: Iterable[object]) -> Iterator[PlacedRow]:
     for index, row in enumerate(rows):
-        yield _check_row(row, where=f"row {index}")
+        place = f"row {index}"
+        yield PlacedRow(place, _check_row(row, where=place))
 
 
 def _parse(text: str, *, where: str) -> Any:  # noqa: ANN401 - JSON
@@ -242,10 +265,10 @@ def _check_row(row: object, *, where: str) -> Row:
     return row
 
 
-_TEXT_FORMATS: dict[str, Callable[[TextIO], Iterator[Row]]] = {
+_TEXT_FORMATS: dict[str, Callable[[TextIO], Iterator[PlacedRow]]] = {
     ".jsonl": _read_jsonl,
     ".json": _read_json,
-    ".csv": csv.DictReader,
+    ".csv": _read_csv,
 }
 
 

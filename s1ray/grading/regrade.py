@@ -15,7 +15,7 @@ from typing import Any
 
 from s1ray.config.grade import GradeFields
 from s1ray.config.grading import AnswerForm, GradingConfig
-from s1ray.grading.benchmarks import read_rows
+from s1ray.grading.benchmarks import read_placed_rows
 from s1ray.grading.equivalence import Judge
 from s1ray.grading.extraction import extract_answer
 from s1ray.grading.pool import GraderPool, GradingItem
@@ -88,11 +88,15 @@ def regrade(
         judge: Asked where no layer found an answer equal.
 
     Raises:
-        ValueError: The files are one, a row lacks a field, or a stored verdict cannot be read.
+        ValueError: The files are one, a row lacks a field or holds what could not be written back,
+            or a stored verdict cannot be read; nothing was graded then.
     """
     if output_path.resolve() == input_path.resolve():
         raise ValueError(f"output={output_path} is the input. Give another output.")
-    rows = list(read_rows(input_path))
+    placed = list(read_placed_rows(input_path))
+    for place, row in placed:
+        _check_writable(row, where=f"{input_path.name}: {place}")
+    rows = [row for _, row in placed]
     items = [
         _read_item(row, where=f"row {index} of {input_path.name}", fields=fields, kind=answer_kind)
         for index, row in enumerate(rows)
@@ -110,6 +114,18 @@ def regrade(
         graded = list(pool.grade_all((answer.item for answer in stored), max_pending=max_pending))
     _write(output_path, rows=rows, graded=graded)
     return _compare(stored, graded)
+
+
+def _check_writable(row: Row, *, where: str) -> None:
+    """Refuse what JSON does not have before anything is graded, and a judge paid, for nothing."""
+    for name, value in row.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"{where}: the field {name!r} cannot be written back as JSON: {error}. Write null "
+                "or a text in its place (pandas leaves NaN where a row has no value)."
+            ) from error
 
 
 def _compare(stored: Sequence[_StoredAnswer], graded: Sequence[GradedAnswer]) -> RegradeReport:
@@ -230,7 +246,8 @@ def _write(path: Path, *, rows: Sequence[Row], graded: Sequence[GradedAnswer]) -
 def _pack(lines: Iterator[str], *, is_packed: bool) -> Iterator[bytes]:
     # mtime=0: equal rows give equal bytes. Members of a gzip file may simply follow one another,
     # and a thousand rows in each keep memory small.
-    while chunk := "".join(islice(lines, 1000)).encode():
+    # A lone surrogate has no UTF-8 form; its backslash form is JSON's own escape for it.
+    while chunk := "".join(islice(lines, 1000)).encode("utf-8", "backslashreplace"):
         yield gzip.compress(chunk, mtime=0) if is_packed else chunk
 
 

@@ -132,11 +132,13 @@ def configure(**changes: Any) -> EndpointConfig:
     return EndpointConfig.model_validate({**CONFIG, **changes})
 
 
-def ask(base_url: str, *, number: int = 1, **changes: Any) -> list[ChatReply]:
+def ask(
+    base_url: str, *, number: int = 1, request: ChatRequest = ASK, **changes: Any
+) -> list[ChatReply]:
     async def run() -> list[ChatReply]:
         engine = OpenAIEngine(configure(base_url=base_url, **changes))
         try:
-            return await asyncio.gather(*(engine.reply(ASK) for _ in range(number)))
+            return await asyncio.gather(*(engine.reply(request) for _ in range(number)))
         finally:
             await engine.close()
 
@@ -255,6 +257,13 @@ def test_reply_in_an_unknown_form_is_named() -> None:
         pytest.raises(RuntimeError, match="unknown form: no 'choices' among text, usage"),
     ):
         ask(url)
+
+
+def test_half_a_surrogate_pair_is_sent_as_it_is() -> None:
+    message = Message(role="user", content="a \ud83d")
+    with endpoint(make_reply(MESSAGE)) as (url, script):
+        ask(url, request=replace(ASK, messages=(message,)))
+    assert script.bodies[0]["messages"] == [{"role": "user", "content": "a \ud83d"}]
 
 
 def test_key_comes_from_the_environment_and_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 import gzip
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,17 @@ def run(tmp_path: Path, rows: list[dict[str, Any]], **changes: Any) -> RegradeRe
         source,
         output_path=changes.pop("output_path", tmp_path / "deep" / "out.jsonl"),
         fields=GradeFields.model_validate({**names, **changes}),
+        answer_kind=AnswerKind.MATH,
+        max_pending=3,
+        config=STORED,
+    )
+
+
+def regrade_plain(source: Path, output: Path) -> RegradeReport:
+    return regrade(
+        source,
+        output_path=output,
+        fields=GradeFields(text="text", gold="gold", id=None, answer_kind=None, verdict=None),
         answer_kind=AnswerKind.MATH,
         max_pending=3,
         config=STORED,
@@ -115,6 +127,28 @@ def test_unreadable_row_is_refused_before_anything_is_graded(
     with pytest.raises(ValueError, match=message):
         run(tmp_path, [row], **changes)
     assert not (tmp_path / "deep").exists()
+
+
+@pytest.mark.parametrize("value", [math.nan, {"deep": [-math.inf]}])
+def test_row_that_is_no_json_is_refused_by_its_line_before_anything_is_graded(
+    tmp_path: Path, value: object
+) -> None:
+    rows = tmp_path / "rows.jsonl"
+    good, bad = {"text": "4", "gold": "4"}, {"text": "5", "gold": "5", "x": value}
+    rows.write_text(f"{json.dumps(good)}\n\n{json.dumps(bad)}\n")
+    with pytest.raises(ValueError, match=r"rows.jsonl: line 3: the field 'x' cannot be written"):
+        regrade_plain(rows, tmp_path / "deep" / "out.jsonl")
+    assert not (tmp_path / "deep").exists()
+
+
+def test_lone_surrogates_come_back_as_they_were(tmp_path: Path) -> None:
+    row = {"text": "Answer: \ud800", "gold": "\udcff", "x\udc80": "a \u00e9 \udc80 \\ b"}
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    regrade_plain(rows, tmp_path / "out.jsonl")
+    written = json.loads((tmp_path / "out.jsonl").read_text(encoding="utf-8"))
+    assert {name: written[name] for name in row} == row
+    assert (written["verdict"], written["extracted"]) == ("incorrect", "\ud800")
 
 
 def test_input_is_never_overwritten(tmp_path: Path) -> None:

@@ -110,9 +110,11 @@ class Transport:
 
     def _post_once(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         self.num_tries += 1
+        text = json.dumps(body, ensure_ascii=False, allow_nan=False)
         request = urllib.request.Request(
             self._base_url + path,
-            data=json.dumps(body, ensure_ascii=False, allow_nan=False).encode(),
+            # A lone surrogate has no UTF-8 form; its backslash form is JSON's own escape for it.
+            data=text.encode("utf-8", "backslashreplace"),
             headers=self._headers,
             method="POST",
         )
