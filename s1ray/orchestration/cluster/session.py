@@ -59,7 +59,7 @@ def ray_session(
         )
     else:
         say(f"joining the Ray cluster at {address}")
-        _refuse_silence(address, config.answer_seconds)
+        refuse_silence(address, answer_seconds=config.answer_seconds)
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
     try:
         if config.require_token:
@@ -70,10 +70,16 @@ def ray_session(
         ray.shutdown()
 
 
-def _refuse_silence(address: str, answer_seconds: float) -> None:
-    # Ray itself asks an address that nobody holds for minutes, without a word.
+def refuse_silence(address: str, *, answer_seconds: float) -> None:
+    """Refuse a host:port where nothing listens: Ray would ask it for minutes, without a word.
+
+    Other forms, such as ``auto`` and ``ray://head:10001``, are Ray's own to read.
+
+    Raises:
+        ConnectionError: Nothing answers there.
+    """
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():  # "auto", "ray://...": not ours to read
+    if "://" in address or not host or not port.isdigit():
         return
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=answer_seconds).close()
