@@ -1,8 +1,8 @@
-"""The whole recipe: one schema for every job but report, compare, grade, benchmark, doctor, submit."""
+"""The whole recipe: one schema for every job from curate to sweep, and for plan and serve."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from s1ray.config.base import Section
 from s1ray.config.checkpoint import CheckpointConfig
@@ -21,6 +21,7 @@ from s1ray.config.generation import (
     EndpointConfig,
     EngineConfig,
     SamplingConfig,
+    VllmEngineConfig,
 )
 from s1ray.config.grading import BenchmarkConfig, GradingConfig
 from s1ray.config.model import ModelConfig
@@ -93,3 +94,17 @@ class Recipe(Section):
     paths: PathsConfig
     ray: RayConfig
     lease: LeaseConfig
+
+    @model_validator(mode="after")
+    def _check_replicas(self) -> Self:
+        engine, serving = self.engine, self.serving
+        if isinstance(engine, VllmEngineConfig) and serving.num_gpus not in (
+            0,
+            engine.tensor_parallel_size,
+        ):
+            raise ValueError(
+                f"engine.tensor_parallel_size={engine.tensor_parallel_size} needs as many GPUs in "
+                f"each replica, and serving.num_gpus={serving.num_gpus:g}. Choose engine= and "
+                "serving= that belong together, such as vllm_2 and h100_16_by_2."
+            )
+        return self

@@ -1,1 +1,1 @@
-"""What jobs.benchmark measures: one side against another, each suite a module, or a room, with its parts."""
+"""What jobs.benchmark measures, one side against another; a suite is a module or a room."""

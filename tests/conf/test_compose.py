@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from s1ray.config.recipe import Recipe
 from s1ray.orchestration.launch import CONF, parse_config
+from s1ray.training.network.sequence import check_degree
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
@@ -22,6 +23,32 @@ def test_every_experiment_composes_and_parses(experiment: str) -> None:
     recipe = parse_config(_compose(f"experiment={experiment}"), Recipe)
 
     assert recipe.name == experiment
+
+
+HEADS = {
+    "Qwen/Qwen2.5-32B-Instruct": (40, 8),
+    "Qwen/Qwen2.5-7B-Instruct": (28, 4),
+    "Qwen/Qwen2.5-1.5B-Instruct": (12, 2),
+}
+"""Query heads, and those of keys and values, from each model's config.json."""
+
+
+@pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if name.startswith("s1_")])
+def test_large_experiments_fit_their_cluster(experiment: str) -> None:
+    recipe = parse_config(_compose(f"experiment={experiment}"), Recipe)
+    devices = recipe.cluster.num_nodes * recipe.cluster.devices_per_node
+    heads, kv_heads = HEADS[recipe.model.source]
+
+    check_degree(recipe.sharding.sequence_parallel, num_heads=heads, num_key_value_heads=kv_heads)
+    assert recipe.sharding.num_workers <= devices
+    assert recipe.serving.num_replicas * recipe.serving.num_gpus <= devices
+    held = recipe.serving.num_replicas * recipe.serving.groups_per_replica
+    assert recipe.evaluation.runtime.max_in_flight >= held
+
+
+def test_replicas_without_the_gpus_of_their_engine_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"tensor_parallel_size=2.*num_gpus=1"):
+        parse_config(_compose("experiment=tiny", "engine=vllm_2", "serving=h100_8"), Recipe)
 
 
 def test_experiments_are_there() -> None:

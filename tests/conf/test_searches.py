@@ -3,10 +3,12 @@
 import pytest
 from hydra import compose, initialize_config_dir
 
+from s1ray.chat_format import DELIMITERS
 from s1ray.config.recipe import Recipe
 from s1ray.orchestration.launch import CONF, parse_config
 from s1ray.orchestration.sweeps.composing import compose_points
 from s1ray.orchestration.sweeps.space import draw_points
+from s1ray.training.samples.conditioning import check_conditioning
 
 SEARCHES = sorted(path.stem for path in (CONF / "search").glob("*.yaml") if path.stem != "none")
 
@@ -24,6 +26,8 @@ def test_every_point_of_a_space_is_a_recipe_and_no_two_are_the_same(search: str)
     recipes = _points(search)
 
     assert len(recipes) > 1
+    for recipe in recipes:
+        check_conditioning(recipe.training.conditioning, DELIMITERS[recipe.model.delimiters])
     assert len({recipe.model_dump_json() for recipe in recipes}) == len(recipes)
 
 
