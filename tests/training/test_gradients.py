@@ -12,9 +12,15 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from s1ray.training.loop import start_state
+from s1ray.training.network.attention import describe_documents
+from s1ray.training.network.sharding import join_ranks
 from tests.training.plain_loop import (
+    VOCABULARY,
     compute_plain_gradient,
     draw_examples,
+    make_sharding,
+    make_training,
     measure_house_gradient,
     save_tiny_model,
 )
@@ -185,6 +191,38 @@ def test_gradient_of_every_way_to_shard_over_two_processes_is_that_of_the_plain_
     cases = make_cases([{"num_workers": 2, **sharding} for sharding in shardings])
 
     assert_ranks_equal_plain(cases, models, tmp_path)
+
+
+def measure_weighted_sums(model: Path) -> list[tuple[float, float]]:
+    """Return, for samples of skewed lengths, the loss and what its token losses add up to."""
+    sharding, training = make_sharding(num_workers=2), make_training(compute_dtype="bfloat16")
+    ranks = join_ranks(sharding)
+    state = start_state(model, training=training, sharding=sharding, ranks=ranks)
+    sums = []
+    for num_supervised in (1, 3, 5, 7, 100):
+        positions = torch.arange(num_supervised)
+        weights = torch.full((num_supervised,), 1 / (7 * num_supervised))
+        result = state.model(
+            input_ids=positions % VOCABULARY,
+            position_ids=positions,
+            supervised=positions,
+            targets=positions % VOCABULARY,
+            loss_weights=weights,
+            documents=describe_documents(
+                (num_supervised,),
+                backend=sharding.attention,
+                device=ranks.device,
+                sequence_group=None,
+            ),
+        )
+        sums.append((result.loss.item(), (weights * result.token_losses).sum().item()))
+    return sums
+
+
+def test_two_ranks_in_bfloat16_weigh_tokens_in_float32(models: Path, tmp_path: Path) -> None:
+    for sums in run_on_ranks(2, tmp_path, measure_weighted_sums, models / "tied"):
+        for loss, expected in sums:
+            assert loss == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ It does not know samples, steps or files. One process without a process group is
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -128,8 +128,11 @@ def shard(
     )
     for layer in layers:
         wrap(layer, reshard_after_forward=config.reshard_after_forward)
-    # The root holds embedding and head, which a tied model shares and the loss needs at once.
-    wrap(model, reshard_after_forward=False)
+    # The root holds embedding and head, which a tied model shares and the loss needs at once. Of
+    # its inputs only the loss weights are floating point, and these stay as they are: in bfloat16
+    # each sample's share of the loss would be off by up to 0.4 %.
+    exact = replace(policy, cast_forward_inputs=False)
+    wrap(model, reshard_after_forward=False, mp_policy=exact)
 
 
 def _is_grouped() -> bool:
