@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
-from s1ray.config.pool import PoolConfig, SourceConfig, TracesSourceConfig
+from s1ray.config.pool import PoolConfig
 from s1ray.curation.curate import Curation
 from s1ray.curation.funnel import JsonValue
 from s1ray.curation.pool.items import ProtectedQuestion
@@ -27,24 +27,15 @@ def describe_card(
 
     Args:
         curation: What was chosen.
-        pool: Names each source's origin and licence.
+        pool: The one chosen from; declares each source's origin and licence.
         protected: The benchmarks' questions that were kept out.
         count_tokens: Length of a text.
         unit: What it counts.
     """
     traces = curation.selected
-    sources = Counter(trace.question.source for trace in traces)
     return {
         "num_questions": len(traces),
-        "sources": [
-            {
-                "name": name,
-                "origin": _find_source(pool, name).origin,
-                "licence": _find_source(pool, name).licence,
-                "num_questions": number,
-            }
-            for name, number in sources.most_common()
-        ],
+        "sources": _list_sources(curation, pool=pool),
         "domains": _count(trace.question.domain or "not named" for trace in traces),
         "teachers": _count(trace.teacher for trace in traces),
         "grades": _count(_spell_grade(is_correct=trace.is_correct) for trace in traces),
@@ -61,14 +52,23 @@ def describe_card(
     }
 
 
-def _find_source(pool: PoolConfig, name: str) -> SourceConfig:
-    """Return what declares a question's source; traces keep names that the pool may not know."""
-    found = pool.sources.get(name)
-    if found is not None:
-        return found
-    return next(
-        source for source in pool.sources.values() if isinstance(source, TracesSourceConfig)
-    )
+def _list_sources(curation: Curation, *, pool: PoolConfig) -> list[JsonValue]:
+    """Return what is told of each source, the most frequent first.
+
+    Questions of one name that the pool has from several sources are several entries: each of those
+    declares its own origin and licence.
+    """
+    names = (trace.question.source for trace in curation.selected)
+    counts = Counter(zip(names, curation.sources, strict=True))
+    return [
+        {
+            "name": name,
+            "origin": pool.sources[source].origin,
+            "licence": pool.sources[source].licence,
+            "num_questions": number,
+        }
+        for (name, source), number in counts.most_common()
+    ]
 
 
 def render_card(card: dict[str, JsonValue], *, title: str) -> str:

@@ -41,6 +41,8 @@ class Curation:
     selected: tuple[ReasoningTrace, ...]
     """In the selection's order: a prefix is a smaller selection. Each question carries the domain
     that selection saw."""
+    sources: tuple[str, ...]
+    """The source of each, as the pool declares it."""
     lengths: tuple[int, ...]
     """The trace length of each, as the selection measured it."""
     funnel: Funnel
@@ -122,10 +124,13 @@ def choose(
         places[identifier] for identifier in order_candidates(candidates, config=rules.selection)
     ]
     _count_selection(kept, chosen=chosen, rules=rules, recorder=recorder)
+    taken = [kept[place] for place in chosen]
     return Curation(
         selected=tuple(
-            _set_domain(kept[place].trace, candidates[place].domain) for place in chosen
+            _set_domain(item.trace, candidates[place].domain)
+            for item, place in zip(taken, chosen, strict=True)
         ),
+        sources=tuple(item.source for item in taken),
         lengths=tuple(candidates[place].length for place in chosen),
         funnel=recorder.finish(),
     )

@@ -18,7 +18,7 @@ def make_item(
     level: float | None = None,
     is_correct: bool | None = None,
 ) -> PoolItem:
-    """Return an item whose origin is its text."""
+    """Return an item whose origin is its text; the pool and its question name one source."""
     question = Question(
         id=hash_question(text),
         text=text,
@@ -31,7 +31,7 @@ def make_item(
     trace = ReasoningTrace(
         question=question, thinking=thinking, answer="1", teacher="T", is_correct=is_correct
     )
-    return PoolItem(trace=trace, origin=f"{source}:{text}", level=level)
+    return PoolItem(trace=trace, source=source, origin=f"{source}:{text}", level=level)
 
 
 def ask_models(judges: Sequence[str], *, num_samples: int) -> dict[str, Any]:

@@ -1,12 +1,17 @@
 from collections import Counter
+from pathlib import Path
 
 from s1ray.config.pool import PoolConfig
 from s1ray.curation.card import describe_card, render_card
-from s1ray.curation.curate import Curation
+from s1ray.curation.curate import Curation, curate
 from s1ray.curation.funnel import Funnel, FunnelStep
 from s1ray.curation.pool.items import ProtectedQuestion
+from s1ray.curation.pool.sources import Pool
+from s1ray.curation.traces import format_traces
 from tests.curation.declared import declare, declare_pool
 from tests.curation.made import make_item
+from tests.curation.pool.test_sources import SUMS
+from tests.curation.test_curate import _rules
 
 
 def _pool() -> PoolConfig:
@@ -30,6 +35,7 @@ def _curation() -> Curation:
     )
     return Curation(
         selected=tuple(item.trace for item in items),
+        sources=tuple(item.source for item in items),
         lengths=(3, 1, 2),
         funnel=Funnel(steps=(step,)),
     )
@@ -60,6 +66,39 @@ def test_card_counts_sources_domains_grades_and_lengths() -> None:
     }
     assert card["kept_out"] == {"b": 4}
     assert card["stand_ins"] == ["difficulty: levels stand in"]
+
+
+def _declare_mixed_pool(root: Path) -> PoolConfig:
+    """Fifty questions: of a generator, and of two files of traces that name one source."""
+    sums = {"kind": "running_sums", "num_questions": 20, "seed": 1, "sums": SUMS}
+    sources = {"sums": {**sums, "origin": "made", "licence": "MIT"}}
+    for name, number in (("old", 18), ("new", 12)):
+        items = [make_item(f"{name} question {n}", source="older") for n in range(number)]
+        (root / f"{name}.jsonl").write_text(format_traces(item.trace for item in items))
+        traces = {"kind": "traces", "files": (f"{name}.jsonl",)}
+        sources[name] = {**traces, "origin": f"{name} teacher", "licence": f"{name} terms"}
+    return declare_pool(str(root), sources=sources)
+
+
+def test_card_credits_each_source_of_the_pool_whatever_its_questions_name(tmp_path: Path) -> None:
+    pool = _declare_mixed_pool(tmp_path)
+    curation = curate(
+        Pool(pool),
+        protected=[],
+        verdicts={},
+        labels=None,
+        count_tokens=len,
+        rules=_rules(),
+        reject=lambda _: None,
+    )
+
+    card = describe_card(curation, pool=pool, protected=[], count_tokens=len, unit="tokens")
+
+    assert card["sources"] == [
+        {"name": "sums", "origin": "made", "licence": "MIT", "num_questions": 20},
+        {"name": "older", "origin": "old teacher", "licence": "old terms", "num_questions": 18},
+        {"name": "older", "origin": "new teacher", "licence": "new terms", "num_questions": 12},
+    ]
 
 
 def test_card_reads_as_markdown() -> None:

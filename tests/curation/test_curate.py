@@ -1,4 +1,5 @@
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 from pydantic import TypeAdapter
@@ -59,7 +60,7 @@ def _sums(*, num_questions: int, seed: int) -> list[PoolItem]:
         phrasings=("What is {sum}?",),
     )
     return [
-        PoolItem(trace=trace, origin=f"sums:{number}", level=None)
+        PoolItem(trace=trace, source="sums", origin=f"sums:{number}", level=None)
         for number, trace in enumerate(traces)
     ]
 
@@ -73,9 +74,7 @@ def _protect(items: Sequence[PoolItem]) -> list[ProtectedQuestion]:
 
 def test_curate_drops_repeats_test_questions_and_solved_ones_and_accounts_for_all() -> None:
     pool, test = _sums(num_questions=600, seed=1), _sums(num_questions=100, seed=2)
-    pool += [
-        PoolItem(trace=item.trace, origin=f"again:{item.origin}", level=None) for item in pool[:7]
-    ]
+    pool += [replace(item, origin=f"again:{item.origin}") for item in pool[:7]]
     test_ids = {item.trace.question.id for item in test}
     solved = {item.trace.question.id for item in pool[100:150]}
     rejections: list[Rejection] = []

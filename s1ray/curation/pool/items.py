@@ -17,6 +17,9 @@ class PoolItem:
 
     trace: ReasoningTrace
     """Where the pool has no teacher, the thinking is the worked solution or empty."""
+    source: str
+    """Under which the pool declares it. A trace's question names the source it came from long ago,
+    which the pool may not know."""
     origin: str
     """Source, file and row, or source and number: where to look the row up. No other row of the
     pool has the same one: the steps know a row by it."""

@@ -82,7 +82,7 @@ def build_item(
         return RefusedRow(
             reason=error.name, detail=str(error), source=name, origin=origin, is_bad=True
         )
-    return PoolItem(trace=trace, origin=origin, level=level)
+    return PoolItem(trace=trace, source=name, origin=origin, level=level)
 
 
 def read_item(row: RawRow, *, name: str, limits: RowLimits) -> PoolItem | RefusedRow:
@@ -107,7 +107,7 @@ def read_item(row: RawRow, *, name: str, limits: RowLimits) -> PoolItem | Refuse
         return RefusedRow(
             reason=error.name, detail=str(error), source=name, origin=origin, is_bad=True
         )
-    return PoolItem(trace=trace, origin=origin, level=None)
+    return PoolItem(trace=trace, source=name, origin=origin, level=None)
 
 
 def render(template: str, columns: Mapping[str, object], *, joiner: str) -> str:

@@ -6,6 +6,7 @@ It reads lazily and in the order of the sources. It does not know what later ste
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
@@ -82,7 +83,7 @@ def fingerprint_pool(config: PoolConfig) -> dict[str, list[str]]:
 
 
 def generate_items(source: RunningSumsSourceConfig, *, name: str) -> Iterator[PoolItem]:
-    """Yield the items of a generator."""
+    """Yield the items of a generator; their questions come from ``name``, as a file's do."""
     traces = generate_running_sums(
         num_questions=source.num_questions,
         seed=source.seed,
@@ -93,7 +94,8 @@ def generate_items(source: RunningSumsSourceConfig, *, name: str) -> Iterator[Po
         phrasings=source.sums.phrasings,
     )
     for number, trace in enumerate(traces):
-        yield PoolItem(trace=trace, origin=f"{name}:{number}", level=None)
+        named = replace(trace, question=replace(trace.question, source=name))
+        yield PoolItem(trace=named, source=name, origin=f"{name}:{number}", level=None)
 
 
 def read_source(
@@ -137,9 +139,8 @@ def sample_items(
         if item.origin in chosen:
             yield item
             continue
-        source = item.trace.question.source
         yield RefusedRow(
-            reason="not_sampled", detail="", source=source, origin=item.origin, is_bad=False
+            reason="not_sampled", detail="", source=item.source, origin=item.origin, is_bad=False
         )
 
 

@@ -1,9 +1,9 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from s1ray.config.running_sums import RunningSumsConfig
 from s1ray.curation.pool.items import PoolItem, RefusedRow
 from s1ray.curation.pool.sources import Pool, fingerprint_pool, read_pool
 from s1ray.curation.traces import format_traces
@@ -23,6 +23,17 @@ def _write(path: Path, rows: list[dict[str, object]]) -> None:
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
 
 
+def _sums(number: int, *, seed: int) -> dict[str, object]:
+    return {
+        "kind": "running_sums",
+        "origin": "o",
+        "licence": "l",
+        "num_questions": number,
+        "seed": seed,
+        "sums": SUMS,
+    }
+
+
 def _rows(number: int) -> list[dict[str, object]]:
     return [
         {"q": f"question {n}", "a": str(n), "d": "big" if n % 4 else "small"} for n in range(number)
@@ -39,19 +50,28 @@ def test_a_pool_can_be_read_again_and_again(tmp_path: Path) -> None:
 
 def test_a_pool_mixes_generators_and_files_in_order(tmp_path: Path) -> None:
     _write(tmp_path / "a.jsonl", _rows(2))
-    sums = {
-        "kind": "running_sums",
-        "origin": "o",
-        "licence": "l",
-        "num_questions": 3,
-        "seed": 1,
-        "sums": RunningSumsConfig.model_validate(SUMS),
-    }
+    sources = {"few": _sums(3, seed=1), "mine": declare(), "more": _sums(4, seed=2)}
 
-    pool = Pool(declare_pool(str(tmp_path), sources={"sums": sums, "mine": declare()}))
+    items = list(Pool(declare_pool(str(tmp_path), sources=sources)))
 
-    sources = [item.trace.question.source for item in pool if isinstance(item, PoolItem)]
-    assert sources == ["running_sums"] * 3 + ["mine"] * 2
+    expected = ["few"] * 3 + ["mine"] * 2 + ["more"] * 4
+    assert [row.source for row in items] == expected
+    assert [row.trace.question.source for row in items if isinstance(row, PoolItem)] == expected
+
+
+def test_the_name_of_a_generator_in_the_pool_changes_nothing_but_the_source() -> None:
+    one, other = (
+        [
+            row.trace
+            for row in Pool(declare_pool(None, sources={name: _sums(9, seed=1)}))
+            if isinstance(row, PoolItem)
+        ]
+        for name in ("running_sums", "sums")
+    )
+
+    renamed = [replace(trace, question=replace(trace.question, source="sums")) for trace in one]
+    assert other == renamed
+    assert {trace.question.source for trace in one} == {"running_sums"}
 
 
 def test_too_many_bad_rows_stop_a_source_and_are_counted(tmp_path: Path) -> None:
@@ -181,6 +201,7 @@ def test_traces_are_read_as_they_were_written_and_malformed_ones_refused(tmp_pat
 
     assert isinstance(first, PoolItem)
     assert first.trace == trace
+    assert (first.source, first.trace.question.source) == ("mine", "other")
     assert [row.reason for row in refused if isinstance(row, RefusedRow)] == [
         "malformed", "malformed", "image", "over_long",
     ]  # fmt: skip

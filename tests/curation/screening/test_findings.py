@@ -62,11 +62,7 @@ def _make_pool(seed: int) -> tuple[list[PoolItem], list[ProtectedQuestion]]:
     rng = random.Random(seed)
     texts = list(_write_texts(rng, number=300))
     pool = [
-        PoolItem(
-            trace=make_item(text, source=f"s{number * 3 // len(texts)}").trace,
-            origin=f"file:{number}",
-            level=None,
-        )
+        replace(make_item(text, source=f"s{number * 3 // len(texts)}"), origin=f"file:{number}")
         for number, text in enumerate(texts)
     ]
     protected = [
