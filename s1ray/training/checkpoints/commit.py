@@ -79,6 +79,7 @@ def read_manifest(checkpoint: Path) -> Manifest:
 
     Raises:
         ValueError: There is none, or it is torn or from another version.
+        OSError: The disk does not give it.
     """
     path = checkpoint / MANIFEST_FILE
     try:
@@ -106,25 +107,36 @@ def read_manifest(checkpoint: Path) -> Manifest:
 
 
 def find_damage(checkpoint: Path, *, num_threads: int) -> str | None:
-    """Return what is wrong with a checkpoint, every file hashed; None where all is well."""
+    """Return what is wrong with a checkpoint, every file hashed; None where all is well.
+
+    A file that the disk does not give is damage like any other: an earlier checkpoint may be good.
+    """
     try:
         manifest = read_manifest(checkpoint)
     except ValueError as error:
         return str(error)
+    except OSError as error:
+        return f"{MANIFEST_FILE} cannot be read: {error}"
 
     def check(name: str) -> str | None:
-        path, expected = checkpoint / name, manifest.files[name]
-        if not path.is_file():
-            return f"{name} is missing"
-        if path.stat().st_size != expected.num_bytes:
-            return f"{name} has {path.stat().st_size} bytes, not {expected.num_bytes}"
-        if record_file(path).sha256 != expected.sha256:
-            return f"{name} has another sha256 than when it was saved"
-        return None
+        try:
+            return _find_file_damage(checkpoint / name, manifest.files[name])
+        except OSError as error:
+            return f"{name} cannot be read: {error}"
 
     with ThreadPoolExecutor(num_threads) as pool:
         damage = [reason for reason in pool.map(check, sorted(manifest.files)) if reason]
     return "; ".join(damage) or None
+
+
+def _find_file_damage(path: Path, expected: FileRecord) -> str | None:
+    if not path.is_file():
+        return f"{path.name} is missing"
+    if path.stat().st_size != expected.num_bytes:
+        return f"{path.name} has {path.stat().st_size} bytes, not {expected.num_bytes}"
+    if record_file(path).sha256 != expected.sha256:
+        return f"{path.name} has another sha256 than when it was saved"
+    return None
 
 
 def check_drift(

@@ -89,9 +89,7 @@ def remove_orphans(directory: Path) -> tuple[Path, ...]:
     if not directory.is_dir():
         return ()
     orphans = tuple(
-        path
-        for path in sorted(directory.iterdir())
-        if path.is_dir() and not (path / MANIFEST_FILE).exists()
+        path for path in sorted(directory.iterdir()) if not _has_manifest(path) and path.is_dir()
     )
     for path in orphans:
         shutil.rmtree(path)
@@ -110,7 +108,7 @@ def apply_retention(
     for checkpoint in sorted(list_committed(directory), key=_order):
         try:
             readable.append((checkpoint, read_manifest(checkpoint).kind))
-        except ValueError:
+        except (ValueError, OSError):
             continue
     permanent = [path for path, kind in readable if kind is CheckpointKind.PERMANENT]
     temporary = [path for path, kind in readable if kind is CheckpointKind.TEMPORARY]
@@ -131,7 +129,18 @@ def list_committed(directory: Path) -> list[Path]:
     """Return the checkpoints that were committed, in no order; their files are not looked at."""
     if not directory.is_dir():
         return []
-    return [path for path in directory.iterdir() if (path / MANIFEST_FILE).exists()]
+    return [path for path in directory.iterdir() if _has_manifest(path)]
+
+
+def _has_manifest(checkpoint: Path) -> bool:
+    try:
+        (checkpoint / MANIFEST_FILE).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        # The disk does not say. So it is no orphan to delete; whoever reads it finds it damaged.
+        return True
+    return True
 
 
 def _order(checkpoint: Path) -> tuple[int, int]:

@@ -1,6 +1,8 @@
 """The commit protocol without tensors: manifests, damage, drift, choice, retention."""
 
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -104,6 +106,54 @@ def test_damaged_payload_is_passed_over_for_the_previous_good_one(
     assert (search.newest.path, search.newest.step) == (str(good), 9)
     assert [item.path for item in search.passed_over] == [str(bad)]
     assert reason in search.passed_over[0].reason
+
+
+def link_to_broken_disk(path: Path) -> None:
+    """Put in a file's place one that has 0 bytes and opens, and whose reading is an I/O error."""
+    path.unlink()
+    path.symlink_to("/proc/self/mem")
+
+
+def link_to_itself(path: Path) -> None:
+    """Make even asking for a file an error."""
+    path.unlink()
+    path.symlink_to(path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (link_to_broken_disk, r"manifest\.json cannot be read: .*Input/output error"),
+        (link_to_itself, r"manifest\.json cannot be read: .*Too many levels"),
+    ],
+)
+def test_checkpoint_whose_manifest_cannot_be_read_is_passed_over_and_stays(
+    tmp_path: Path, spoil: Callable[[Path], None], reason: str
+) -> None:
+    good, bad = commit(tmp_path, step=9), commit(tmp_path, step=10)
+    spoil(bad / MANIFEST_FILE)
+
+    search = choose_checkpoint(tmp_path, resume="auto", num_threads=2)
+    apply_retention(tmp_path, keep_permanent=None, keep_temporary=1)
+
+    assert search.newest is not None
+    assert search.newest.path == str(good)
+    assert re.match(reason, search.passed_over[0].reason)
+    assert bad.exists()
+
+
+def test_checkpoint_whose_payload_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
+    good, bad = commit(tmp_path, step=9), name_checkpoint(tmp_path, step=10)
+    for name in ("__0_0.distcp", ".metadata"):
+        (bad / name).touch()
+    write_manifest(bad, make_manifest(bad, step=10, kind=CheckpointKind.PERMANENT))
+    link_to_broken_disk(bad / "__0_0.distcp")
+
+    search = choose_checkpoint(tmp_path, resume="auto", num_threads=2)
+
+    assert search.newest is not None
+    assert search.newest.path == str(good)
+    assert re.match(r"__0_0\.distcp cannot be read: .*I", search.passed_over[0].reason)
 
 
 def test_newest_is_by_step_then_by_attempt_not_by_name_or_time(tmp_path: Path) -> None:
