@@ -14,7 +14,7 @@ from s1ray.evaluation.metrics import count_flips, group_marks
 from s1ray.evaluation.points import Point, Policy, summarise
 from s1ray.evaluation.samples import Score
 from s1ray.evaluation.scaling import control, find_solving_budgets, performance, scaling
-from s1ray.evaluation.voting import SameAnswer, count_members, estimate_vote, prefer_short
+from s1ray.evaluation.voting import SameByItem, count_members, estimate_vote, prefer_short
 
 VOTES = {"majority": count_members, "shortest_majority": prefer_short}
 
@@ -25,7 +25,7 @@ def build_results(
     policies: Sequence[Policy],
     models: Mapping[str, str],
     config: EvaluationConfig,
-    same: Mapping[str, SameAnswer],
+    same: SameByItem,
     cost: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return the content of ``results.json``.
@@ -35,7 +35,7 @@ def build_results(
         policies: All that occur, in the order the points are to have.
         models: Labels such as "base" by digest, in the order the points are to have.
         config: What is reported.
-        same: Whether two answers are equal, by benchmark; read only where votes are asked for.
+        same: Whether two answers of an item are equal; read only where votes are asked for.
         cost: As ``metrics.measure_cost`` returns it, or that of several evaluations.
 
     Raises:
@@ -57,9 +57,7 @@ def build_results(
             name: describe_flips(family, policies=policies) for name, family in families.items()
         },
         "votes": {
-            name: describe_votes(
-                family, policies=policies, config=config, same=same.get(family[0].task.benchmark)
-            )
+            name: describe_votes(family, policies=policies, config=config, same=same)
             for name, family in families.items()
         },
         "solving_budgets": {
@@ -158,7 +156,7 @@ def describe_votes(
     *,
     policies: Sequence[Policy],
     config: EvaluationConfig,
-    same: SameAnswer | None,
+    same: SameByItem,
 ) -> list[dict[str, Any]]:
     """Return the accuracy of votes of each size, by policy.
 
@@ -166,12 +164,13 @@ def describe_votes(
         scores: Of one benchmark and one model.
         policies: All that occur.
         config: The sizes, and how many subsets of an item's samples are averaged over.
-        same: Whether two answers of this benchmark are equal.
+        same: Whether two answers of an item are equal.
 
     Raises:
-        ValueError: Votes are asked for and ``same`` is missing.
+        ValueError: Votes are asked for and an item is missing from ``same``.
     """
-    if same is None and config.majority_at:
+    items = {(score.task.benchmark, score.task.item) for score in scores}
+    if config.majority_at and not items <= same.keys():
         raise ValueError(
             f"votes of {list(config.majority_at)} samples need to know which answers of "
             f"{scores[0].task.benchmark} are equal. Pass its comparison, or empty "
@@ -182,7 +181,7 @@ def describe_votes(
         of_policy = [score for score in scores if score.task.policy == policy.name]
         fewest = min((len(marks) for marks in group_marks(of_policy).values()), default=0)
         for size in config.majority_at:
-            if same is None or size > fewest:
+            if size > fewest:
                 continue
             row: dict[str, Any] = {"policy": policy.name, "size": size}
             for name, weigh in VOTES.items():

@@ -6,7 +6,7 @@ that is passed in. Ties are averaged over, never broken by order. The module kno
 
 import math
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -14,7 +14,10 @@ from s1ray.evaluation.metrics import Estimate, estimate_mean, is_correct, is_sco
 from s1ray.evaluation.samples import Score
 
 SameAnswer = Callable[[str, str], bool]
-"""Whether two extracted answers are the same."""
+"""Whether two extracted answers of a question are the same."""
+
+SameByItem = Mapping[tuple[str, str], SameAnswer]
+"""By benchmark and item: questions of one benchmark may have answers of several kinds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +165,7 @@ def _choose_subsets(
 def estimate_vote(
     samples: Iterable[Score],
     *,
-    same: SameAnswer,
+    same: SameByItem,
     weigh: ScoreClass,
     size: int,
     num_subsets: int,
@@ -172,7 +175,7 @@ def estimate_vote(
 
     Args:
         samples: Unscored ones are left out.
-        same: Whether two extracted answers are equal.
+        same: Whether two extracted answers of an item are equal.
         weigh: ``count_members`` or ``prefer_short``.
         size: Samples in a vote, the "k" of maj@k.
         num_subsets: Subsets of an item's samples to average over.
@@ -184,7 +187,7 @@ def estimate_vote(
     Raises:
         ValueError: An item has fewer scored samples than ``size``.
     """
-    by_item: dict[str, list[Vote]] = {}
+    by_item: dict[tuple[str, str], list[Vote]] = {}
     for sample in sorted(samples, key=lambda sample: sample.task.sample):
         if is_scored(sample):
             vote = Vote(
@@ -192,8 +195,12 @@ def estimate_vote(
                 is_correct=is_correct(sample),
                 num_tokens=sample.num_generated_tokens,
             )
-            by_item.setdefault(sample.task.item, []).append(vote)
+            by_item.setdefault((sample.task.benchmark, sample.task.item), []).append(vote)
     return estimate_mean(
-        [expect_vote(votes, same=same, weigh=weigh, size=size, num_subsets=num_subsets, seed=seed)]
-        for _, votes in sorted(by_item.items())
+        [
+            expect_vote(
+                votes, same=same[item], weigh=weigh, size=size, num_subsets=num_subsets, seed=seed
+            )
+        ]
+        for item, votes in sorted(by_item.items())
     )

@@ -204,7 +204,7 @@ def build(samples: list[Score], *policies: BudgetPolicy, **changes: Any) -> dict
         policies=policies,
         models=MODELS,
         config=make_config(**changes),
-        same={"bench": str.__eq__},
+        same={("bench", score.task.item): str.__eq__ for score in samples},
         cost=measure_cost(samples, seconds=1.5, dollars=None),
     )
     read: dict[str, Any] = json.loads(json.dumps(results, allow_nan=False))

@@ -172,9 +172,36 @@ def test_estimated_vote_leaves_out_unscored_samples_and_averages_items() -> None
     ]
 
     estimate = estimate_vote(
-        samples, same=equal_numbers, weigh=count_members, size=3, num_subsets=10, seed=0
+        samples,
+        same={("bench", "x"): equal_numbers, ("bench", "y"): equal_numbers},
+        weigh=count_members,
+        size=3,
+        num_subsets=10,
+        seed=0,
     )
 
+    assert estimate is not None
+    assert (estimate.value, estimate.num_items) == (0.5, 2)
+
+
+def test_estimated_vote_compares_the_answers_of_each_item_as_that_item_does() -> None:
+    samples = [
+        make_score(item, verdict, sample=sample, extracted=extracted)
+        for item in ("x", "y")
+        for sample, (verdict, extracted) in enumerate(((W, "7"), (W, "7"), (R, "1"), (R, "1.0")))
+    ]
+    samples += [make_score(item, R, sample=4, extracted="1.00") for item in ("x", "y")]
+
+    estimate = estimate_vote(
+        samples,
+        same={("bench", "x"): equal_numbers, ("bench", "y"): str.__eq__},
+        weigh=count_members,
+        size=5,
+        num_subsets=10,
+        seed=0,
+    )
+
+    # As numbers three of x agree on 1; as texts two of y agree on 7, and no others do.
     assert estimate is not None
     assert (estimate.value, estimate.num_items) == (0.5, 2)
 
@@ -192,7 +219,12 @@ def test_estimated_vote_weighs_the_length_of_whole_samples() -> None:
     ]
 
     estimate = estimate_vote(
-        samples, same=equal_numbers, weigh=prefer_short, size=2, num_subsets=10, seed=0
+        samples,
+        same={("bench", "x"): equal_numbers},
+        weigh=prefer_short,
+        size=2,
+        num_subsets=10,
+        seed=0,
     )
 
     assert estimate is not None

@@ -128,14 +128,21 @@ def gather_results(plans: Sequence[EvaluationPlan]) -> dict[str, Any]:
     recipe = plans[0].recipe
     scores = [score for plan in plans for score in read_scores(plan.run.path / SAMPLES)]
     seconds = sum((read_manifest(plan.run.path) or {})["summary"]["seconds"] for plan in plans)
-    kinds = {group.benchmark: group.question.answer_kind for plan in plans for group in plan.groups}
+    questions = {
+        (group.benchmark, group.question.id): group.question
+        for plan in plans
+        for group in plan.groups
+    }
     with GraderPool(recipe.grading) as pool:
         results = build_results(
             scores,
             policies=tuple(policies.values()),
             models={plan.groups[0].model: plan.label for plan in plans},
             config=recipe.evaluation,
-            same={name: partial(pool.is_same, kind=kind) for name, kind in kinds.items()},
+            same={
+                item: partial(pool.is_same, kind=question.answer_kind)
+                for item, question in questions.items()
+            },
             cost=measure_cost(scores, seconds=seconds, dollars=price_seconds(recipe, seconds)),
         )
     notes = {note.name: asdict(note) for plan in plans for note in plan.benchmarks}

@@ -14,7 +14,7 @@ import ray
 from ray import serve
 
 from s1ray.config.recipe import Recipe
-from s1ray.evaluation.samples import EvaluatedSample, SampleTask
+from s1ray.evaluation.samples import EvaluatedSample, SampleGroup, SampleTask
 from s1ray.evaluation.store import read_samples, write_samples
 from s1ray.orchestration.answering.evaluate import gather_results, prepare_evaluate, run_evaluate
 from s1ray.orchestration.answering.evaluation import EvaluationPlan, run_evaluation
@@ -22,12 +22,13 @@ from s1ray.orchestration.cluster.session import ROOT
 from s1ray.orchestration.dashboard.sink import LOCK
 from s1ray.orchestration.run_directory.attempts import read_attempts
 from s1ray.orchestration.run_directory.events import read_events
-from s1ray.orchestration.run_directory.runs import read_manifest
-from s1ray.records import Completion, Verdict
+from s1ray.orchestration.run_directory.runs import finish_run, read_manifest
+from s1ray.records import AnswerKind, Completion, GradedAnswer, Verdict
 from s1ray.reporting.html import build_report
 from s1ray.reporting.reading.records import Companions
 from s1ray.suites.evaluation.journal import find_replicas, note_in
 from s1ray.suites.evaluation.record import is_event, read_history
+from tests.evaluation.builders import make_completion
 from tests.orchestration.processes import count_lines, kill, wait_until
 
 Tiny = Callable[..., Recipe]
@@ -209,6 +210,37 @@ def test_another_grading_takes_over_the_answers_without_ray(
     verdicts = {sample.graded.verdict for sample in read_samples(again.run.path / "samples.jsonl")}
     assert verdicts <= {Verdict.CORRECT, Verdict.INCORRECT}
     _assert_every_sample_once(again)
+
+
+def test_votes_compare_each_question_by_its_own_kind_of_answer(tiny: Tiny) -> None:
+    plan = _plan(tiny("evaluation.num_samples=3", "evaluation.majority_at=[3]"))
+    ids = [group.question.id for group in plan.groups if group.sample == 0]
+    kinds = dict(zip(ids, (AnswerKind.MATH, AnswerKind.TEXT), strict=False))
+    groups = tuple(
+        replace(group, question=replace(group.question, answer_kind=kinds[group.question.id]))
+        for group in plan.groups
+        if group.question.id in kinds
+    )
+    plan.run.path.mkdir(parents=True)
+    write_samples(plan.run.path / "samples.jsonl", map(_answer_a_half, groups))
+    finish_run(plan.run, files=["samples.jsonl"], summary={"seconds": 1.0})
+
+    votes = gather_results([replace(plan, groups=groups)])["votes"]["running_sums/base"]
+
+    # Two numbers outvote "9"; as texts all three are different.
+    assert [row["majority"] for row in votes] == [pytest.approx((1 + 2 / 3) / 2)]
+
+
+def _answer_a_half(group: SampleGroup) -> EvaluatedSample:
+    extracted = ("1/2", "0.5", "9")[group.sample]
+    verdict = Verdict.INCORRECT if extracted == "9" else Verdict.CORRECT
+    return EvaluatedSample(
+        task=group.task(group.policies[0]),
+        question=group.question.text,
+        gold=".5",
+        completion=make_completion(),
+        graded=GradedAnswer(verdict=verdict, extracted=extracted, layer="number"),
+    )
 
 
 def test_dollars_are_the_price_of_the_replicas_devices(tiny: Tiny, evaluated: Path) -> None:
