@@ -85,14 +85,18 @@ def choose_checkpoint(directory: Path, *, resume: str, num_threads: int) -> Chec
 
 
 def remove_orphans(directory: Path) -> tuple[Path, ...]:
-    """Delete what was being written when a process died, and return it."""
+    """Delete what was being written when a process died, and return it.
+
+    What a disk holds back (NFS keeps a deleted file while somebody has it open) is left to the next
+    start: it is no checkpoint, and no reason not to begin.
+    """
     if not directory.is_dir():
         return ()
     orphans = tuple(
         path for path in sorted(directory.iterdir()) if not _has_manifest(path) and path.is_dir()
     )
     for path in orphans:
-        shutil.rmtree(path)
+        shutil.rmtree(path, ignore_errors=True)
     return orphans
 
 
@@ -120,9 +124,10 @@ def apply_retention(
 
 
 def _delete(checkpoint: Path) -> None:
-    # Without its manifest it is an orphan, should this process die half-way.
+    # Without its manifest it is an orphan, should this process die half-way or the disk hold a file
+    # back; a later start removes the rest.
     (checkpoint / MANIFEST_FILE).unlink()
-    shutil.rmtree(checkpoint)
+    shutil.rmtree(checkpoint, ignore_errors=True)
 
 
 def list_committed(directory: Path) -> list[Path]:

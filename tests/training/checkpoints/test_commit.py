@@ -270,3 +270,21 @@ def test_retention_leaves_what_it_cannot_read(tmp_path: Path) -> None:
         commit(tmp_path, step=step)
     apply_retention(tmp_path, keep_permanent=None, keep_temporary=1)
     assert sorted(path.name for path in tmp_path.iterdir()) == [torn.name, "step_00000003.a0"]
+
+
+def test_checkpoint_that_cannot_be_deleted_whole_ends_neither_training_nor_the_next_start(
+    tmp_path: Path,
+) -> None:
+    directory = tmp_path / "checkpoints"
+    stubborn = directory / commit(tmp_path / "elsewhere", step=1).name
+    directory.mkdir()
+    stubborn.symlink_to(tmp_path / "elsewhere" / stubborn.name)  # no tree to remove, says Python
+    kept = commit(directory, step=2)
+
+    removed = apply_retention(directory, keep_permanent=None, keep_temporary=1)
+    newest = choose_checkpoint(directory, resume="auto", num_threads=1).newest
+
+    assert removed == (stubborn,)
+    assert not (stubborn / MANIFEST_FILE).exists()
+    assert newest is not None
+    assert newest.path == str(kept)
