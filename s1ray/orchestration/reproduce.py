@@ -14,6 +14,7 @@ from s1ray.orchestration.answering.evaluate import (
     show_results,
 )
 from s1ray.orchestration.answering.evaluation import EvaluationPlan, plan_evaluation, run_evaluation
+from s1ray.orchestration.answering.judge import check_judge
 from s1ray.orchestration.answering.questions import read_questions
 from s1ray.orchestration.cluster.session import ray_session
 from s1ray.orchestration.fine_tune.accounts import sum_costs
@@ -74,6 +75,8 @@ def prepare_reproduce(recipe: Recipe) -> ReproducePlan:
         "budget": recipe.budget.model_dump(mode="json"),
     }
     run = name_stage(recipe, stage="reproduce", slug=recipe.name, identity=identity)
+    if not run.is_finished:
+        check_judge(recipe.grading)
     return ReproducePlan(recipe=recipe, run=run, base=base, training=training)
 
 

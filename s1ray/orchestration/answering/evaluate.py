@@ -14,6 +14,7 @@ from s1ray.generation.budget import BudgetPolicy
 from s1ray.grading.pool import GraderPool
 from s1ray.model_source.model_directory import ADAPTER_CONFIG_FILE
 from s1ray.orchestration.answering.evaluation import EvaluationPlan, plan_evaluation, run_evaluation
+from s1ray.orchestration.answering.judge import check_judge
 from s1ray.orchestration.answering.questions import read_questions
 from s1ray.orchestration.dashboard.tracking import SAMPLES
 from s1ray.orchestration.fine_tune.train import TrainPlan, prepare_train, run_train
@@ -69,10 +70,14 @@ def prepare_evaluate(recipe: Recipe) -> TargetPlan:
     """Check and name the evaluation of ``recipe.target``.
 
     Raises:
-        ValueError: The target or a benchmark cannot be had.
+        ValueError: The target, a benchmark or the judge's key cannot be had.
     """
     if recipe.target == "trained":
-        return TargetPlan(recipe=recipe, training=prepare_train(recipe), evaluation=None)
+        training = prepare_train(recipe)
+        # What is trained already is evaluated next, and its evaluation's plan asks for the key.
+        if not training.run.is_finished:
+            check_judge(recipe.grading)
+        return TargetPlan(recipe=recipe, training=training, evaluation=None)
     if recipe.target == "base":
         model, label = prepare_model(recipe.model, recipe.paths), "base"
     else:

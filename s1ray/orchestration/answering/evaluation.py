@@ -14,7 +14,7 @@ from s1ray.evaluation.samples import FailedSample, SampleGroup, plan_groups
 from s1ray.evaluation.store import SampleStore, read_samples
 from s1ray.generation.budget import BudgetPolicy, check_draws, expand_policies
 from s1ray.grading.pool import GraderPool
-from s1ray.orchestration.answering.judge import open_judge
+from s1ray.orchestration.answering.judge import check_judge, open_judge
 from s1ray.orchestration.answering.progress import EvaluationProgress
 from s1ray.orchestration.answering.questions import BenchmarkNote, QuestionSet
 from s1ray.orchestration.answering.regrade import find_answers, grade_anew, grade_with
@@ -67,7 +67,8 @@ def plan_evaluation(
         budget: The grid of policies.
 
     Raises:
-        ValueError: There is nothing to do, or a part of the configuration does not fit another.
+        ValueError: There is nothing to do, a part of the configuration does not fit another, or the
+            judge's key is missing where there is something to grade.
     """
     policies = expand_policies(budget)
     for policy in policies:
@@ -86,6 +87,8 @@ def plan_evaluation(
         **describe_protocol(recipe, questions=questions, budget=budget),
     }
     run = name_stage(recipe, stage="evaluate", slug=f"{recipe.name}-{label}", identity=identity)
+    if not run.is_finished:
+        check_judge(recipe.grading)
     return EvaluationPlan(
         recipe=recipe,
         run=run,

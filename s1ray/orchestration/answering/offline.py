@@ -10,7 +10,7 @@ from s1ray.evaluation.comparison import Comparison, compare_samples, describe_re
 from s1ray.evaluation.protocol import check_differences, find_differences
 from s1ray.evaluation.store import read_samples
 from s1ray.grading.regrade import describe, regrade
-from s1ray.orchestration.answering.judge import open_judge
+from s1ray.orchestration.answering.judge import check_judge, open_judge
 from s1ray.orchestration.dashboard.tracking import SAMPLES
 from s1ray.orchestration.run_directory.runs import write_json
 from s1ray.orchestration.terminal import say, show_table
@@ -86,13 +86,14 @@ def _describe(comparison: Comparison) -> dict[str, str]:
 
 
 def prepare_grade(config: GradeConfig) -> GradeConfig:
-    """Check that there is something to grade.
+    """Check that there is something to grade, and a key for the judge.
 
     Raises:
-        ValueError: The input is no file.
+        ValueError: The input is no file, or the judge's key is missing.
     """
     if not Path(config.input).is_file():
         raise ValueError(f"input={config.input} is no file. Name a JSONL or JSONL.gz file.")
+    check_judge(config.grading)
     return config
 
 
