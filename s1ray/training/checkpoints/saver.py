@@ -165,6 +165,7 @@ class CheckpointSaver:
         peers.decide(
             lambda: apply_retention(
                 self._directory,
+                committed=checkpoint,
                 keep_permanent=self._config.keep_permanent,
                 keep_temporary=self._config.keep_temporary,
             )

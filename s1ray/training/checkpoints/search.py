@@ -101,12 +101,20 @@ def remove_orphans(directory: Path) -> tuple[Path, ...]:
 
 
 def apply_retention(
-    directory: Path, *, keep_permanent: int | None, keep_temporary: int
+    directory: Path, *, committed: Path, keep_permanent: int | None, keep_temporary: int
 ) -> tuple[Path, ...]:
     """Delete all but the newest checkpoints of each kind, and return the deleted ones.
 
-    The newest of all stays, and so does one whose manifest cannot be read: it is no longer known
-    what it was.
+    The newest is the one just committed, and it stays. Later ones are of a future that the run gave
+    up: it found them damaged and went on from before them. Temporary ones of these are deleted, for
+    the new one does what they were for; permanent ones stay and do not count until the run has come
+    past them. So does one whose manifest cannot be read: it is no longer known what it was.
+
+    Args:
+        directory: Holds the run's checkpoints.
+        committed: The checkpoint that the run has reached.
+        keep_permanent: Number of permanent ones; None for all.
+        keep_temporary: Number of temporary ones.
     """
     readable = []
     for checkpoint in sorted(list_committed(directory), key=_order):
@@ -114,10 +122,12 @@ def apply_retention(
             readable.append((checkpoint, read_manifest(checkpoint).kind))
         except (ValueError, OSError):
             continue
-    permanent = [path for path, kind in readable if kind is CheckpointKind.PERMANENT]
-    temporary = [path for path, kind in readable if kind is CheckpointKind.TEMPORARY]
+    reached = [item for item in readable if _order(item[0]) <= _order(committed)]
+    permanent = [path for path, kind in reached if kind is CheckpointKind.PERMANENT]
+    temporary = [path for path, kind in reached if kind is CheckpointKind.TEMPORARY]
+    given_up = [path for path, kind in readable[len(reached) :] if kind is CheckpointKind.TEMPORARY]
     surplus = [] if keep_permanent is None else permanent[:-keep_permanent]
-    removed = tuple(surplus + temporary[:-keep_temporary])
+    removed = tuple(surplus + temporary[:-keep_temporary] + given_up)
     for checkpoint in removed:
         _delete(checkpoint)
     return removed

@@ -134,7 +134,7 @@ def test_checkpoint_whose_manifest_cannot_be_read_is_passed_over_and_stays(
     spoil(bad / MANIFEST_FILE)
 
     search = choose_checkpoint(tmp_path, resume="auto", num_threads=2)
-    apply_retention(tmp_path, keep_permanent=None, keep_temporary=1)
+    apply_retention(tmp_path, committed=good, keep_permanent=None, keep_temporary=1)
 
     assert search.newest is not None
     assert search.newest.path == str(good)
@@ -252,23 +252,38 @@ def test_drift_allowed_for_an_unknown_name_is_refused(tmp_path: Path) -> None:
 def test_retention_keeps_the_newest_of_each_kind(tmp_path: Path) -> None:
     for step in range(1, 11):
         kind = CheckpointKind.PERMANENT if step % 4 == 0 else CheckpointKind.TEMPORARY
-        commit(tmp_path, step=step, kind=kind)
+        last = commit(tmp_path, step=step, kind=kind)
 
-    removed = apply_retention(tmp_path, keep_permanent=None, keep_temporary=2)
+    removed = apply_retention(tmp_path, committed=last, keep_permanent=None, keep_temporary=2)
 
     assert len(removed) == 6
     left = sorted(read_manifest(path).step for path in tmp_path.iterdir())
     assert left == [4, 8, 9, 10]
-    apply_retention(tmp_path, keep_permanent=1, keep_temporary=1)
+    apply_retention(tmp_path, committed=last, keep_permanent=1, keep_temporary=1)
     assert sorted(read_manifest(path).step for path in tmp_path.iterdir()) == [8, 10]
+
+
+def test_retention_counts_no_checkpoint_of_a_future_that_was_given_up(tmp_path: Path) -> None:
+    origin = commit(tmp_path, step=10)
+    damaged = [commit(tmp_path, step=step) for step in (20, 21)]
+    lasting = commit(tmp_path, step=30, kind=CheckpointKind.PERMANENT)
+    committed = commit(tmp_path, step=12)
+
+    removed = apply_retention(tmp_path, committed=committed, keep_permanent=1, keep_temporary=2)
+    assert removed == tuple(damaged)
+    assert set(tmp_path.iterdir()) == {origin, lasting, committed}
+
+    past = commit(tmp_path, step=30, kind=CheckpointKind.PERMANENT)
+    apply_retention(tmp_path, committed=past, keep_permanent=1, keep_temporary=2)
+    assert set(tmp_path.iterdir()) == {origin, committed, past}
 
 
 def test_retention_leaves_what_it_cannot_read(tmp_path: Path) -> None:
     torn = commit(tmp_path, step=1)
     (torn / MANIFEST_FILE).write_text("{", encoding="utf-8")
-    for step in (2, 3):
-        commit(tmp_path, step=step)
-    apply_retention(tmp_path, keep_permanent=None, keep_temporary=1)
+    commit(tmp_path, step=2)
+    last = commit(tmp_path, step=3)
+    apply_retention(tmp_path, committed=last, keep_permanent=None, keep_temporary=1)
     assert sorted(path.name for path in tmp_path.iterdir()) == [torn.name, "step_00000003.a0"]
 
 
@@ -281,7 +296,7 @@ def test_checkpoint_that_cannot_be_deleted_whole_ends_neither_training_nor_the_n
     stubborn.symlink_to(tmp_path / "elsewhere" / stubborn.name)  # no tree to remove, says Python
     kept = commit(directory, step=2)
 
-    removed = apply_retention(directory, keep_permanent=None, keep_temporary=1)
+    removed = apply_retention(directory, committed=kept, keep_permanent=None, keep_temporary=1)
     newest = choose_checkpoint(directory, resume="auto", num_threads=1).newest
 
     assert removed == (stubborn,)

@@ -116,6 +116,31 @@ def test_crash_never_costs_more_than_the_limit(
     saver.close()
 
 
+def test_checkpoint_just_written_outlives_later_ones_that_the_run_went_back_behind(
+    tmp_path: Path, model: Path
+) -> None:
+    first = make_saver(tmp_path, keep_temporary=2)
+    state = start(model)
+    for _ in range(4):
+        save_now(state, first)
+    first.close()
+
+    second = make_saver(tmp_path, keep_temporary=2)
+    state = start(model)
+    kinds = []
+    for _ in range(3):
+        save_now(state, second)
+        kinds.append(list_kinds(tmp_path))
+    second.close()
+
+    assert [sorted(steps) for steps in kinds] == [[1], [1, 2], [2, 3]]
+
+
+def save_now(state: TrainState, saver: CheckpointSaver) -> None:
+    advance(state, 1)
+    saver.after_step(state, is_last=False, is_stopping=False, is_hurried=True)
+
+
 def test_slow_disk_makes_temporary_checkpoints_rarer(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
