@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from s1ray.config.recipe import Recipe
+from s1ray.orchestration.dashboard.board_rows import leave_steps_behind
 from s1ray.orchestration.dashboard.tracking import is_replay_due, track
 from s1ray.orchestration.run_directory.attempts import ATTEMPTS, time_attempt
 from s1ray.orchestration.run_directory.events import EVENTS
@@ -64,6 +65,7 @@ def open_stage(run: Run, recipe: Recipe, *, is_starting_over: bool = False) -> I
     with ExitStack() as stack:
         last_heard = stack.enter_context(hold_run(run, recipe))
         if is_starting_over:
+            leave_steps_behind(run.path)
             for name in (MANIFEST, EVENTS, ATTEMPTS):
                 (run.path / name).unlink(missing_ok=True)
         stack.enter_context(track_stage(run, recipe))

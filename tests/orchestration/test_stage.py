@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from s1ray.config.recipe import Recipe
+from s1ray.orchestration.dashboard.board_rows import STEPS_PER_EVENT, BoardRows
 from s1ray.orchestration.run_directory.events import EventLog, read_events
 from s1ray.orchestration.run_directory.lease import HeldError
 from s1ray.orchestration.run_directory.runs import Run
@@ -33,6 +34,8 @@ def test_stage_that_starts_over_is_unfinished_and_measures_anew(
 
     assert run.is_finished
     assert [row["train/loss"] for row in read_events(run.path)] == [2.0]
+    [row] = BoardRows(run.path, table_rows=1).read(is_whole=True)
+    assert row.step >= STEPS_PER_EVENT
 
 
 def test_run_that_another_job_holds_is_refused_and_left_as_it_is(

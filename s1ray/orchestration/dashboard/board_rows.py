@@ -14,7 +14,10 @@ from typing import Any
 
 from s1ray.evaluation.store import SAMPLES
 from s1ray.orchestration.run_directory.events import EVENTS, follow_lines
+from s1ray.orchestration.run_directory.runs import write_atomically
 
+STEPS_BEFORE = "steps_before.txt"
+"""In a run that started over: how many steps the dashboard may have of what it did before."""
 STEPS_PER_EVENT = 3
 """An event, a table of full size behind it, and the last table of a finished run."""
 SAMPLE_COLUMNS = (
@@ -47,6 +50,7 @@ class BoardRows:
         """
         self._path = run_path
         self._table_rows = table_rows
+        self._first_step = _count_steps_before(run_path)
         self._num_events = 0
         self._num_samples = 0
         self._event_offset = 0
@@ -61,7 +65,7 @@ class BoardRows:
         """
         for event, offset in follow_lines(self._path / EVENTS, offset=self._event_offset):
             self._event_offset = offset
-            step = STEPS_PER_EVENT * self._num_events
+            step = self._first_step + STEPS_PER_EVENT * self._num_events
             self._num_events += 1
             self._last_step = event["global_step"]
             metrics = {name: value for name, value in event.items() if name != "time"}
@@ -70,7 +74,8 @@ class BoardRows:
             if due > self._num_samples:
                 yield from self._table(step + 1, due - self._num_samples)
         if is_whole and self._last_step is not None:
-            yield from self._table(STEPS_PER_EVENT * self._num_events - 1, None)
+            last_step = self._first_step + STEPS_PER_EVENT * self._num_events - 1
+            yield from self._table(last_step, None)
 
     def _table(self, step: int, num_samples: int | None) -> Iterator[BoardRow]:
         """Yield one row with the next samples, where the run has any."""
@@ -83,6 +88,18 @@ class BoardRows:
             self._num_samples += len(samples)
             metrics = {"global_step": self._last_step}
             yield BoardRow(step=step, metrics=metrics, samples=tuple(samples))
+
+
+def leave_steps_behind(run_path: Path) -> None:
+    """Put the rows of a run that is about to start over behind those that the dashboard has."""
+    num_events = sum(1 for _ in follow_lines(run_path / EVENTS, offset=0))
+    steps = _count_steps_before(run_path) + STEPS_PER_EVENT * num_events
+    write_atomically(run_path / STEPS_BEFORE, f"{steps}\n")
+
+
+def _count_steps_before(run_path: Path) -> int:
+    path = run_path / STEPS_BEFORE
+    return int(path.read_text(encoding="utf-8")) if path.exists() else 0
 
 
 def show_sample(row: Mapping[str, Any]) -> tuple[Any, ...]:

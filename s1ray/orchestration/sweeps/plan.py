@@ -20,6 +20,7 @@ from s1ray.config.search import (
     LogUniformAxisConfig,
     OptionsAxisConfig,
     SearchConfig,
+    TrialsConfig,
 )
 from s1ray.orchestration.answering.evaluate import list_trained
 from s1ray.orchestration.answering.evaluation import describe_protocol
@@ -85,8 +86,13 @@ def prepare_sweep(recipe: Recipe, overrides: Sequence[str]) -> SweepPlan:
     """Draw the points, check each, and plan the distinct steps.
 
     Raises:
-        ValueError: The space is empty, or a point is no legal recipe.
+        ValueError: The space is empty, a point is no legal recipe, or trials cannot be told apart.
     """
+    if recipe.checkpoint.resume == "never":
+        raise ValueError(
+            "checkpoint.resume=never would train anew in every trial what trials share, and again "
+            "after each restart. Leave it out, or give the sweep a name= of its own."
+        )
     points = [
         dataclasses.replace(point, changes={**point.changes, **equalise(recipe.search.equal)})
         for point in draw_points(recipe.search)
@@ -95,9 +101,12 @@ def prepare_sweep(recipe: Recipe, overrides: Sequence[str]) -> SweepPlan:
     scheduler = recipe.scheduler
     identity = {
         "trials": [trial.run.name for trial in trials],
+        # How trials are run is no part of it; how they are stopped is.
         "scheduler": scheduler.kind
         if isinstance(scheduler, FifoConfig)
-        else scheduler.model_dump(mode="json"),
+        else scheduler.model_dump(
+            mode="json", exclude=set(TrialsConfig.model_fields) - {"report_every_tokens"}
+        ),
     }
     run = name_stage(recipe, stage="sweep", slug=recipe.name, identity=identity)
     return SweepPlan(
@@ -145,9 +154,15 @@ def _plan_trials(
         key = json.dumps([training.run.name, protocol], sort_keys=True)
         groups.setdefault(key, []).append((point, recipe))
     apart = find_axes_apart([[point for point, _ in group] for group in groups.values()])
-    return tuple(
+    trials = tuple(
         _plan_trial(search, group, apart=apart, prepared=prepared) for group in groups.values()
     )
+    if len({trial.label for trial in trials}) < len(trials):
+        raise ValueError(
+            f"trials of this search cannot be told apart: {[trial.label for trial in trials]}. "
+            "Give its axes values that differ in more than caps and Waits, or sweep those apart."
+        )
+    return trials
 
 
 def _describe(recipe: Recipe, prepared: _Prepared) -> dict[str, Any]:
@@ -162,12 +177,13 @@ def _plan_trial(
     apart: Sequence[str],
     prepared: _Prepared,
 ) -> TrialPlan:
-    first, recipe = group[0]
+    recipe = group[0][1]
     budget = merge_budgets([member.budget for _, member in group])
     recipe = recipe.model_copy(update={"budget": budget})
     training = prepared.prepare_train(recipe)
     identity = {"training": training.run.name, "protocol": _describe(recipe, prepared)}
-    labels = {axis: first.labels[axis] for axis in apart}
+    values = {axis: _list_values(axis, [point for point, _ in group]) for axis in apart}
+    labels = {axis: "+".join(found) for axis, found in values.items()}
     words = [
         label if isinstance(search.axes[axis], OptionsAxisConfig) else f"{axis}={label}"
         for axis, label in labels.items()
@@ -176,21 +192,28 @@ def _plan_trial(
         run=name_stage(recipe, stage=TRIAL, slug=recipe.name, identity=identity),
         label=", ".join(words) or "trained",
         labels=labels,
-        recipe=recipe.model_copy(update={"search": fix_axes(search, labels)}),
+        recipe=recipe.model_copy(
+            update={
+                "search": fix_axes(
+                    search, {axis: found[0] for axis, found in values.items() if len(found) == 1}
+                )
+            }
+        ),
         training=training,
         points=tuple(point for point, _ in group),
     )
 
 
 def find_axes_apart(trials: Sequence[Sequence[Point]]) -> tuple[str, ...]:
-    """Return the axes that tell trials apart: several values in all, one within every trial."""
+    """Return the axes that tell trials apart: not every trial has the same values on them."""
     axes = trials[0][0].labels
     return tuple(
-        axis
-        for axis in axes
-        if all(len({point.labels[axis] for point in points}) == 1 for points in trials)
-        and len({points[0].labels[axis] for points in trials}) > 1
+        axis for axis in axes if len({_list_values(axis, points) for points in trials}) > 1
     )
+
+
+def _list_values(axis: str, points: Sequence[Point]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(point.labels[axis] for point in points))
 
 
 def fix_axes(search: SearchConfig, labels: Mapping[str, str]) -> SearchConfig:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from s1ray.orchestration.answering.evaluate import RESULTS, gather_results, plan_trained
 from s1ray.orchestration.answering.evaluation import EvaluationPlan, run_evaluation
+from s1ray.orchestration.cluster.secrets_at_hand import redact_at_hand
 from s1ray.orchestration.dashboard.artifacts import ERROR
 from s1ray.orchestration.dashboard.sink import RUN_ID
 from s1ray.orchestration.dashboard.tracking import is_replay_due
@@ -57,7 +58,7 @@ def run_trial(plan: TrialPlan, *, is_stopping: IsStopping, on_trained: Callable[
         wait_while_held(plan, lambda: _run(plan, on_trained, is_stopping), is_stopping=is_stopping)
     except Exception:
         plan.run.path.mkdir(parents=True, exist_ok=True)
-        write_atomically(error, traceback.format_exc())
+        write_atomically(error, redact_at_hand(traceback.format_exc()))
         raise
 
 

@@ -37,7 +37,12 @@ from s1ray.orchestration.answering.questions import QuestionSet, read_questions
 from s1ray.orchestration.cluster.session import ray_session
 from s1ray.orchestration.dashboard.datasets import declare_dataset
 from s1ray.orchestration.models import PreparedModel, prepare_model
-from s1ray.orchestration.run_directory.runs import Run, write_atomically, write_json
+from s1ray.orchestration.run_directory.runs import (
+    Run,
+    hash_file,
+    write_atomically,
+    write_json,
+)
 from s1ray.orchestration.stage import name_stage, open_stage, show_finished
 from s1ray.orchestration.steps import Step, describe_step
 from s1ray.orchestration.terminal import say
@@ -113,6 +118,10 @@ def prepare_curate(recipe: Recipe) -> CurationPlan:
 
 def _identify_diversity(recipe: Recipe) -> dict[str, Any]:
     config = recipe.diversity
+    if isinstance(config, LabelsDiversityConfig):
+        path = Path(config.path).expanduser()
+        read_labels(path)  # a file that is wrong is said now, not when the pool is screened
+        return {"kind": config.kind, "labels": hash_file(path)}
     if not isinstance(config, SubjectsDiversityConfig):
         return config.model_dump(mode="json")
     return {

@@ -11,6 +11,7 @@ from s1ray.orchestration.dashboard.board_rows import (
     SAMPLE_COLUMNS,
     BoardRow,
     BoardRows,
+    leave_steps_behind,
     show_sample,
 )
 from tests.evaluation.builders import make_sample
@@ -64,6 +65,18 @@ def test_rows_read_while_they_come_are_those_read_at_the_end(tmp_path: Path) -> 
     rows += following.read(is_whole=True)
 
     assert rows == _read(tmp_path, is_whole=True)
+
+
+def test_rows_of_a_run_that_starts_over_come_behind_those_it_had(tmp_path: Path) -> None:
+    _write(tmp_path, num_samples=7)
+    before = _read(tmp_path, is_whole=True)
+    for _ in range(2):
+        leave_steps_behind(tmp_path)
+        after = _read(tmp_path, is_whole=True)
+
+        assert min(row.step for row in after) > max(row.step for row in before)
+        assert [row.samples for row in after] == [row.samples for row in before]
+        before = after
 
 
 def test_training_without_samples_has_events_only(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from s1ray.generation.budget import expand_policies
 from s1ray.orchestration.sweeps.plan import SweepPlan
-from tests.orchestration.sweeps.sweeping import DATA, axes, plan_sweep
+from tests.orchestration.sweeps.sweeping import DATA, axes, name_options, plan_sweep
 
 
 def _trainings(plan: SweepPlan) -> set[str]:
@@ -72,6 +72,32 @@ def test_a_sweep_is_named_by_what_changes_its_results(
     first, other = plan_sweep(tmp_path), plan_sweep(tmp_path, override)
 
     assert (first.run.name == other.run.name) == is_same
+
+
+def test_a_stopped_sweep_may_go_on_with_other_trials_at_once(tmp_path: Path) -> None:
+    first = plan_sweep(tmp_path, "scheduler=asha")
+    other = plan_sweep(tmp_path, "scheduler=asha", "scheduler.max_concurrent=1")
+
+    assert first.run.name == other.run.name
+
+
+def test_trials_that_join_points_of_an_axis_are_told_apart_by_what_they_join(
+    tmp_path: Path,
+) -> None:
+    ways = name_options(
+        short=["budget.max_thinking_tokens=[4]"],
+        long=["budget.max_thinking_tokens=[8]"],
+        hmm=["budget.wait_strings=[Hmm]"],
+    )
+    plan = plan_sweep(tmp_path, *axes(way=ways))
+
+    assert [trial.label for trial in plan.trials] == ["short+long", "hmm"]
+    assert [trial.recipe.search.axes["way"].only for trial in plan.trials] == [None, "hmm"]
+
+
+def test_starting_over_in_every_trial_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"checkpoint\.resume=never"):
+        plan_sweep(tmp_path, "checkpoint.resume=never")
 
 
 def test_choices_of_groups_are_an_axis_as_well_as_values(tmp_path: Path) -> None:
