@@ -58,7 +58,7 @@ class CheckpointSaver:
         self._step_peers = join_peers(timeout_seconds=config.commit_timeout_seconds)
         self._write_peers = join_peers(timeout_seconds=config.commit_timeout_seconds)
         self._stager = _build_stager()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._thread = _open_thread()
         self._pending: Future[CheckpointRef] | None = None
         self._saved_at = self._returned_at = monotonic()
         self._step_seconds = (0.0, 0.0)
@@ -177,6 +177,21 @@ class CheckpointSaver:
         pending, self._pending = self._pending, None
         assert pending is not None
         return pending.result()
+
+
+def _open_thread() -> ThreadPoolExecutor:
+    """Return the thread that writes; it has the device that the calling thread has.
+
+    CUDA gives every new thread GPU 0, and its first use would open a context there for each rank.
+    """
+    if not torch.cuda.is_available():
+        return ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+    return ThreadPoolExecutor(
+        1,
+        thread_name_prefix="checkpoint",
+        initializer=torch.cuda.set_device,
+        initargs=(torch.cuda.current_device(),),
+    )
 
 
 def _build_stager() -> DefaultStager:
