@@ -24,17 +24,26 @@ from s1ray.records import Verdict
 Samples = Sequence[Score]
 
 
-class Policy(Protocol):
+class Limited(Protocol):
+    """What was to keep to a length of thinking."""
+
+    @property
+    def max_thinking_tokens(self) -> int | None:
+        """The cap. None: the model's own end."""
+        ...
+
+    @property
+    def asked_thinking_tokens(self) -> int | None:
+        """What the prompt asked for, in tokens; None where it named no number."""
+        ...
+
+
+class Policy(Limited, Protocol):
     """The part of a budget policy that results speak of."""
 
     @property
     def name(self) -> str:
         """As in the samples."""
-        ...
-
-    @property
-    def max_thinking_tokens(self) -> int | None:
-        """None: the model's own end."""
         ...
 
     @property
@@ -77,6 +86,8 @@ class Point:
     """A label such as "base" or "trained"."""
     policy: str
     max_thinking_tokens: int | None
+    asked_thinking_tokens: int | None
+    """What the prompt asked for, enforced or not; None for no number."""
     min_thinking_tokens: int | None
     num_waits: int
     num_samples: int
@@ -95,7 +106,7 @@ class Point:
     forced: float
     """Share of samples whose answer was forced by a limit."""
     control: float | None
-    """Share of samples within the cap; None where there is none."""
+    """Share of samples within the cap, or else what the prompt asked for; None for neither."""
     tokens_per_correct: float | None
     """Generated tokens per correct answer, each sample's whole chain counted as its own."""
     pass_at: Mapping[str, float | None]
@@ -168,6 +179,7 @@ def _summarise_point(
         model=model,
         policy=policy.name,
         max_thinking_tokens=policy.max_thinking_tokens,
+        asked_thinking_tokens=policy.asked_thinking_tokens,
         min_thinking_tokens=policy.min_thinking_tokens or None,
         num_waits=policy.num_waits,
         num_samples=len(samples),
@@ -180,11 +192,17 @@ def _summarise_point(
         },
         answered=_share(sample.graded.extracted is not None for sample in graded),
         forced=_mean([sample.is_answer_forced for sample in samples]),
-        control=control_of_samples(thinking, max_thinking_tokens=policy.max_thinking_tokens),
+        control=control_of_samples(thinking, max_thinking_tokens=find_bound(policy)),
         tokens_per_correct=num_generated / num_correct if num_correct else None,
         pass_at={str(k): _pass_at(samples, k=k) for k in pass_at},
         verdicts=count_verdicts(samples),
     )
+
+
+def find_bound(limited: Limited) -> int | None:
+    """Return the thinking tokens that were to be kept to: the cap, or else what was asked for."""
+    cap = limited.max_thinking_tokens
+    return limited.asked_thinking_tokens if cap is None else cap
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 
 from s1ray.config.evaluation import EvaluationConfig
 from s1ray.evaluation.metrics import count_flips, group_marks
-from s1ray.evaluation.points import Point, Policy, summarise
+from s1ray.evaluation.points import Point, Policy, find_bound, summarise
 from s1ray.evaluation.samples import Score
 from s1ray.evaluation.scaling import control, find_solving_budgets, performance, scaling
 from s1ray.evaluation.voting import SameByItem, count_members, estimate_vote, prefer_short
@@ -84,9 +84,9 @@ def _split_families(
 def describe_scaling(points: Sequence[Point]) -> dict[str, dict[str, Any]]:
     """Return s1's three metrics by "<benchmark>/<model>", over all policies of each.
 
-    ``control`` is the share of capped runs within their cap by their mean, ``control_samples`` the
-    mean share of samples within it; ``scaling`` is in percentage points per doubling of thinking
-    tokens; ``performance`` is 0 to 1.
+    ``control`` is the share of limited runs that keep to their cap, or else to what their prompt
+    asked for, by their mean, ``control_samples`` the mean share of samples that do; ``scaling`` is in
+    percentage points per doubling of thinking tokens; ``performance`` is 0 to 1.
     """
     described = {}
     for name in dict.fromkeys(f"{point.benchmark}/{point.model}" for point in points):
@@ -99,7 +99,7 @@ def describe_scaling(points: Sequence[Point]) -> dict[str, dict[str, Any]]:
         slope = scaling(scored)
         kept = [point.control for point in family if point.control is not None]
         described[name] = {
-            "control": control(family),
+            "control": control(map(_bound, family)),
             "control_samples": math.fsum(kept) / len(kept) if kept else None,
             "scaling": slope.points_per_doubling,
             "scaling_pairs": slope.num_pairs,
@@ -113,6 +113,21 @@ def describe_scaling(points: Sequence[Point]) -> dict[str, dict[str, Any]]:
 class _Scored:
     thinking_tokens: float
     accuracy: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bounded:
+    thinking_tokens: float
+    max_thinking_tokens: float | None
+    min_thinking_tokens: float | None
+
+
+def _bound(point: Point) -> _Bounded:
+    return _Bounded(
+        thinking_tokens=point.thinking_tokens,
+        max_thinking_tokens=find_bound(point),
+        min_thinking_tokens=point.min_thinking_tokens,
+    )
 
 
 def describe_flips(scores: Sequence[Score], *, policies: Sequence[Policy]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ It knows the numbers of a policy and their names; it does not know how a policy 
 from dataclasses import dataclass, replace
 
 from s1ray.config.generation import Accounting, BudgetConfig, ConditionsConfig
-from s1ray.generation.conditioning import ask_for_class, ask_for_steps, ask_for_tokens
+from s1ray.generation.conditioning import STEP_TOKENS, ask_for_class, ask_for_steps, ask_for_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +28,8 @@ class BudgetPolicy:
     accounting: Accounting
     instruction: str = ""
     """Appended to the question; empty for none."""
+    asked_thinking_tokens: int | None = None
+    """What the instruction amounts to in thinking tokens; None where it names no number."""
     is_step_limited: bool = False
     """Whether thinking ends where the model has counted its steps down to 0."""
     max_tries: int = 1
@@ -113,6 +115,7 @@ def _expand_conditions(natural: BudgetPolicy, config: ConditionsConfig) -> list[
             natural,
             name=f"token_{limit}{suffix}",
             instruction=ask_for_tokens(limit),
+            asked_thinking_tokens=limit,
             max_thinking_tokens=limit if config.is_forced else None,
         )
         for limit in config.token_limits
@@ -122,6 +125,7 @@ def _expand_conditions(natural: BudgetPolicy, config: ConditionsConfig) -> list[
             natural,
             name=f"step_{limit}{suffix}",
             instruction=ask_for_steps(limit),
+            asked_thinking_tokens=STEP_TOKENS * limit,
             is_step_limited=config.is_forced,
         )
         for limit in config.step_limits

@@ -15,6 +15,8 @@ from s1ray.records import ReasoningTrace
 
 STEP_BREAK = "\n\n"
 """What lies between two steps of a trace (arXiv 2501.19393 figure 10)."""
+STEP_TOKENS = 100
+"""Thinking tokens that a step stands for where Control is measured (arXiv 2501.19393 table 12)."""
 
 
 def ask_for_tokens(limit: int) -> str:

@@ -1,6 +1,7 @@
 """From samples to the content of results.json."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -59,6 +60,7 @@ def test_point_of_one_policy_counts_what_happened() -> None:
         model="trained",
         policy="cap_8",
         max_thinking_tokens=8,
+        asked_thinking_tokens=None,
         min_thinking_tokens=None,
         num_waits=0,
         num_samples=4,
@@ -77,6 +79,23 @@ def test_point_of_one_policy_counts_what_happened() -> None:
             "unscored": 1,
         },
     )  # fmt: skip
+
+
+def test_control_is_of_what_the_prompt_asked_for_where_nothing_is_enforced() -> None:
+    policies = [
+        replace(make_policy("token_8"), asked_thinking_tokens=8),
+        replace(make_policy("step_1"), asked_thinking_tokens=100),
+        make_policy("natural"),
+    ]
+    samples = [
+        make_score("1", policy=policy, completion=think(num_tokens))
+        for policy, num_tokens in [("token_8", 12), ("step_1", 50), ("natural", 70)]
+    ]
+
+    points = summarise_all(samples, *policies)
+
+    assert [point.control for point in points] == [0.0, 1.0, None]
+    assert describe_scaling(points)["bench/trained"]["control"] == 0.5
 
 
 def test_points_come_in_the_order_of_benchmarks_models_and_policies() -> None:

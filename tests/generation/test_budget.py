@@ -54,6 +54,7 @@ def test_conditions_become_policies_with_an_instruction() -> None:
         ("step_16", "\n\nThink for up to 16 steps.", None),
         ("class_short", "\n\nBe brief.", None),
     ]
+    assert [p.asked_thinking_tokens for p in policies] == [1024, 1600, None]
 
 
 def test_forced_conditions_enforce_the_limit_they_name() -> None:

@@ -95,7 +95,7 @@ class BudgetPoint:
     """Mean over the samples."""
     answered: float | None
     control: float | None
-    """Share of samples within the cap; None where there is no cap."""
+    """Share of samples within the cap, or else what the prompt asked for; None for neither."""
     forced: float | None
     """Share of answers that a limit opened in the model's place."""
 
