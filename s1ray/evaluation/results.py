@@ -85,8 +85,8 @@ def describe_scaling(points: Sequence[Point]) -> dict[str, dict[str, Any]]:
     """Return s1's three metrics by "<benchmark>/<model>", over all policies of each.
 
     ``control`` is the share of limited runs that keep to their cap, or else to what their prompt
-    asked for, by their mean, ``control_samples`` the mean share of samples that do; ``scaling`` is in
-    percentage points per doubling of thinking tokens; ``performance`` is 0 to 1.
+    asked for, by their mean, ``control_samples`` the mean share of samples that do; ``scaling`` is
+    in percentage points per doubling of thinking tokens; ``performance`` is 0 to 1.
     """
     described = {}
     for name in dict.fromkeys(f"{point.benchmark}/{point.model}" for point in points):
