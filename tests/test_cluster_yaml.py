@@ -67,6 +67,13 @@ def test_the_file_describes_the_cluster_that_is_planned() -> None:
     assert f"--shm-size={kuberay['shared_memory_gib']}g" in launcher["docker"]["run_options"]
 
 
+def test_both_nodes_read_fetched_models_from_the_storage_that_they_share() -> None:
+    options = read()["docker"]["run_options"]
+
+    assert "--volume /shared:/shared" in options
+    assert "--env HF_HOME=/shared/huggingface" in options
+
+
 def test_the_file_has_no_other_problem_than_unfilled_values() -> None:
     problems = check_launcher(read())
 
@@ -200,6 +207,7 @@ def test_the_on_prem_variant_validates() -> None:
         worker_ips=("10.0.0.2",),
         ssh_user="ray",
         token_file="/home/ray/.ray/auth_token",
+        storage_path="/mnt/lab",
     )
 
     validate_config(prepare_config(deepcopy(launcher)))
@@ -207,11 +215,17 @@ def test_the_on_prem_variant_validates() -> None:
     assert check_launcher(launcher) == ()
     commands = launcher["head_start_ray_commands"] + launcher["worker_start_ray_commands"]
     assert sum("RAY_AUTH_MODE=token" in command for command in commands) == 2
+    assert sum("HF_HOME=/mnt/lab/huggingface;" in command for command in commands) == 2
 
 
 def test_an_on_prem_file_that_opens_the_dashboard_is_found() -> None:
     launcher = make_local_launcher(
-        "lab", head_ip="10.0.0.1", worker_ips=(), ssh_user="ray", token_file="/token"
+        "lab",
+        head_ip="10.0.0.1",
+        worker_ips=(),
+        ssh_user="ray",
+        token_file="/token",
+        storage_path="/shared",
     )
     launcher["head_start_ray_commands"][1] += " --dashboard-host=0.0.0.0"
 

@@ -18,6 +18,8 @@ class OnPremConfig(Section):
     ssh_user: str
     token_file: str
     """Absolute path of Ray's token, mode 0600, on your machine and on theirs."""
+    storage_path: str
+    """Where all of them mount the same storage; fetched models lie below it."""
 
 
 class SubmitConfig(Section):

@@ -13,6 +13,9 @@ from s1ray.planning.cluster import Cluster
 
 DASHBOARD_PORT = 8265
 GCS_PORT = 6379
+HUB_HOME = "HF_HOME"
+"""Where fetched models lie: the driver fetches them, and every node reads them."""
+_HUB_DIRECTORY = "huggingface"
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,45}[a-z0-9])?")
 """KubeRay appends to names, and Kubernetes allows 63 characters."""
 
@@ -73,7 +76,13 @@ def make_ray_cluster(name: str, *, cluster: Cluster, config: KuberayConfig) -> d
 
 
 def make_local_launcher(
-    name: str, *, head_ip: str, worker_ips: tuple[str, ...], ssh_user: str, token_file: str
+    name: str,
+    *,
+    head_ip: str,
+    worker_ips: tuple[str, ...],
+    ssh_user: str,
+    token_file: str,
+    storage_path: str,
 ) -> dict[str, Any]:
     """Return the contents of a cluster file for machines that are already there.
 
@@ -85,8 +94,10 @@ def make_local_launcher(
         worker_ips: The others.
         ssh_user: On all of them.
         token_file: Absolute path of the token, mode 0600, on your machine and on theirs.
+        storage_path: Where all of them mount the same storage.
     """
-    token = f"export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH={token_file}"
+    hub = f"{HUB_HOME}={storage_path}/{_HUB_DIRECTORY}"
+    exports = f"export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH={token_file} {hub}"
     ports = "--object-manager-port=8076 --disable-usage-stats"
     head = f"ray start --head --port={GCS_PORT} --dashboard-host=127.0.0.1 {ports}"
     worker = f"ray start --address=$RAY_HEAD_IP:{GCS_PORT} {ports}"
@@ -100,9 +111,9 @@ def make_local_launcher(
         "setup_commands": [f"chmod 600 {token_file}"],
         "head_start_ray_commands": [
             "ray stop",
-            f"{token}; {head} --autoscaling-config=~/ray_bootstrap_config.yaml",
+            f"{exports}; {head} --autoscaling-config=~/ray_bootstrap_config.yaml",
         ],
-        "worker_start_ray_commands": ["ray stop", f"{token}; {worker}"],
+        "worker_start_ray_commands": ["ray stop", f"{exports}; {worker}"],
     }
 
 
@@ -158,11 +169,12 @@ def _specify_pod(
     name: str, *, cpus: int, memory_gib: int, devices: dict[str, str], config: KuberayConfig
 ) -> dict[str, Any]:
     amounts = {"cpu": str(cpus), "memory": f"{memory_gib}Gi", **devices}
+    environment = {HUB_HOME: f"{config.storage_path}/{_HUB_DIRECTORY}", **config.environment}
     container: dict[str, Any] = {
         "name": name,
         "image": config.image,
         "resources": {"limits": dict(amounts), "requests": dict(amounts)},
-        "env": [{"name": key, "value": value} for key, value in config.environment.items()],
+        "env": [{"name": key, "value": value} for key, value in environment.items()],
         "envFrom": [{"secretRef": {"name": secret}} for secret in config.secret_names],
         "volumeMounts": [
             {"name": "storage", "mountPath": config.storage_path},

@@ -12,6 +12,7 @@ import pytest
 
 from s1ray.orchestration.cluster.session import ROOT
 from tests.hosts import ENVIRONMENT, Host, join, make_hosts, start_ray
+from tests.orchestration.fine_tune.test_starting import write_traces
 from tests.ray_nodes import Nodes, make_nodes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -121,22 +122,36 @@ def test_sweep_over_two_hosts(nodes: Nodes, hosts: list[Host], tmp_path: Path) -
     assert len(trials) == len(list(tmp_path.glob("trial/*")))
 
 
-def test_a_host_without_the_storage_is_named_before_training_begins(
-    nodes: Nodes, hosts: list[Host], tmp_path: Path
+@pytest.mark.parametrize(
+    ("hidden", "remedy"),
+    [
+        ("runs", "set paths.storage"),
+        ("cache", "put HF_HOME or paths.cache on shared storage"),
+        ("traces", "set traces to it there"),
+    ],
+)
+def test_a_host_that_lacks_a_directory_is_named_before_training_begins(
+    nodes: Nodes, hosts: list[Host], tmp_path: Path, hidden: str, remedy: str
 ) -> None:
-    storage = tmp_path / "runs"
-    storage.mkdir()
-    join(nodes, hosts[2], name="without storage", hides=storage)
+    for name in ("runs", "cache", "traces"):
+        (tmp_path / name).mkdir()
+    write_traces(tmp_path / "traces")
+    join(nodes, hosts[2], name="blind", hides=tmp_path / hidden)
     nodes.wait_for_nodes(3, wrapper=hosts[0].wrapper)
     try:
-        code, said = _run(nodes, hosts[0], "train", "experiment=tiny", f"paths.storage={storage}")
+        code, said = _run(
+            nodes, hosts[0], "train", "experiment=tiny", f"paths.storage={tmp_path}/runs",
+            f"paths.cache={tmp_path}/cache", f"traces={tmp_path}/traces/traces.jsonl",
+        )  # fmt: skip
     finally:
-        nodes.kill("without storage")
+        nodes.kill("blind")
+        nodes.wait_for_nodes(2, wrapper=hosts[0].wrapper)
 
     assert code == 2, said
+    assert remedy in said
     assert hosts[2].address in said
     assert hosts[1].address not in said.split("is not shared")[1]
-    assert _count_steps(storage) == []
+    assert _count_steps(tmp_path / "runs") == []
 
 
 def test_a_link_cut_for_twenty_seconds_costs_no_step(

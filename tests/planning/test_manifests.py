@@ -93,7 +93,7 @@ def test_the_token_is_on_and_secrets_come_from_kubernetes_alone() -> None:
     for pod in pods(manifest).values():
         container = pod["containers"][0]
         assert container["envFrom"] == [{"secretRef": {"name": "s1ray-secrets"}}]
-        assert {item["name"] for item in container["env"]} == set(CONFIG.environment)
+        assert {item["name"] for item in container["env"]} == {"HF_HOME", *CONFIG.environment}
     assert "WANDB_API_KEY" not in json.dumps(manifest)
 
 
@@ -105,6 +105,15 @@ def test_every_pod_mounts_the_shared_storage() -> None:
         }
         assert {"claimName": "s1ray-storage"} in claims
         assert mounts["storage"] == "/shared"
+
+
+def test_fetched_models_lie_on_the_shared_storage_unless_the_environment_says_where() -> None:
+    elsewhere = CONFIG.model_copy(update={"environment": {"HF_HOME": "/models"}})
+
+    for config, home in ((CONFIG, "/shared/huggingface"), (elsewhere, "/models")):
+        manifest = make_ray_cluster("s1ray", cluster=CLUSTER, config=config)
+        for pod in pods(manifest).values():
+            assert {"name": "HF_HOME", "value": home} in pod["containers"][0]["env"]
 
 
 def test_only_workers_are_bound_to_gpu_nodes() -> None:

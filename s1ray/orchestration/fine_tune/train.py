@@ -15,15 +15,13 @@ from typing import Any
 
 import ray.train
 from ray.exceptions import RayActorError
-from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train import FailureConfig, RunConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from s1ray.chat_format import DELIMITERS
 from s1ray.config.recipe import Recipe
-from s1ray.config.tracking import RayConfig
 from s1ray.curation.traces import read_traces
 from s1ray.orchestration.cluster.session import ray_session
-from s1ray.orchestration.cluster.storage import refuse_unshared
 from s1ray.orchestration.fine_tune.accounts import COST, read_account
 from s1ray.orchestration.fine_tune.energy import ENERGY
 from s1ray.orchestration.fine_tune.fitting import plan_fit
@@ -32,6 +30,11 @@ from s1ray.orchestration.fine_tune.starting import DATA, check_start, choose_sta
 from s1ray.orchestration.fine_tune.stopping import STOP, run_aside, stop_on_signals
 from s1ray.orchestration.fine_tune.train_worker import OUTCOME, START, WorkerTask, train_worker
 from s1ray.orchestration.fine_tune.watching import watch_training
+from s1ray.orchestration.fine_tune.workers import (
+    check_nodes,
+    check_num_workers,
+    describe_workers,
+)
 from s1ray.orchestration.models import PreparedModel, prepare_model
 from s1ray.orchestration.run_directory.runs import RefusedError, Run, hash_file, write_json
 from s1ray.orchestration.stage import name_stage, open_stage, show_finished
@@ -109,17 +112,8 @@ def prepare_train(recipe: Recipe) -> TrainPlan:
     if origin := identify_origin(recipe.checkpoint, run):
         run = name_stage(recipe, stage="train", slug=recipe.name, identity=named | origin)
     check_start(recipe.checkpoint, run, identity=_flatten(identity))
-    _check_workers(recipe)
+    check_num_workers(recipe)
     return TrainPlan(recipe=recipe, run=run, model=model, curation=curation)
-
-
-def _check_workers(recipe: Recipe) -> None:
-    fewest, most = recipe.ray.min_workers, recipe.sharding.num_workers
-    if fewest is not None and fewest > most:
-        raise ValueError(
-            f"ray.min_workers={fewest} is more than sharding.num_workers={most}. Set it to 1 to "
-            f"{most}, or to null for always {most}."
-        )
 
 
 def _identify(recipe: Recipe, model: PreparedModel) -> dict[str, Any]:
@@ -170,7 +164,7 @@ def run_train(plan: TrainPlan, *, worker: Worker = train_worker) -> Path:
             stop_on_signals(run.path) as stop,
             watch_training(run.path, title="train", num_workers=recipe.sharding.num_workers),
         ):
-            refuse_unshared(run.path, resource="GPU" if recipe.sharding.device == "cuda" else "CPU")
+            check_nodes(job, traces_path=plan.traces_path)
             _fit(plan, job, worker)
         outcome = json.loads((run.path / OUTCOME).read_text(encoding="utf-8"))
         if outcome["error"] is not None:
@@ -259,7 +253,7 @@ def _fit(plan: TrainPlan, job: FineTuneJob, worker: Worker) -> None:
         worker,
         train_loop_config={"task": _describe_task(plan, job)},
         torch_config=TorchConfig(timeout_s=settings.collective_timeout_seconds),
-        scaling_config=_describe_workers(settings, job),
+        scaling_config=describe_workers(settings, job.sharding),
         run_config=RunConfig(
             name=run.name,
             storage_path=str(run.path / _RAY_FILES),
@@ -285,16 +279,4 @@ def _describe_task(plan: TrainPlan, job: FineTuneJob) -> WorkerTask:
         num_threads=int(plan.recipe.ray.worker_cpus),
         cluster=plan.recipe.cluster,
         drain_poll_seconds=plan.recipe.ray.drain_poll_seconds,
-    )
-
-
-def _describe_workers(settings: RayConfig, job: FineTuneJob) -> ScalingConfig:
-    use_gpu = job.sharding.device == "cuda"
-    num_workers: Any = job.sharding.num_workers  # Ray's annotation lacks the range it documents
-    if settings.min_workers is not None:
-        num_workers = (settings.min_workers, num_workers)
-    return ScalingConfig(
-        num_workers=num_workers,
-        use_gpu=use_gpu,
-        resources_per_worker={"CPU": settings.worker_cpus} | ({"GPU": 1} if use_gpu else {}),
     )

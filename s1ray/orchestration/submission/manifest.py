@@ -51,6 +51,7 @@ def make_launcher_manifest(config: SubmitConfig) -> Manifest:
         worker_ips=config.on_prem.worker_ips,
         ssh_user=config.on_prem.ssh_user,
         token_file=config.on_prem.token_file,
+        storage_path=config.on_prem.storage_path,
     )
     return Manifest(config=config, content=content)
 

@@ -1,0 +1,25 @@
+"""What a node says of paths that it is asked about; whole clusters: tests/jobs/test_hosts.py."""
+
+from pathlib import Path
+
+from s1ray.orchestration.cluster.storage import find_read_fault, find_write_fault
+
+
+def test_what_is_there_has_no_fault(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+
+    assert find_read_fault((str(tmp_path / "config.json"),)) == ""
+    assert find_write_fault((str(tmp_path),)) == ""
+
+
+def test_link_whose_target_another_node_has_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "config.json").symlink_to("../../blobs/0a1b")  # as the hub's cache has it
+
+    files = tuple(str(tmp_path / name) for name in ("tokenizer.json", "config.json"))
+
+    assert find_read_fault(files) == "config.json: No such file or directory"
+
+
+def test_directory_that_is_not_there_cannot_be_written(tmp_path: Path) -> None:
+    assert find_write_fault((str(tmp_path / "runs"),)) == "No such file or directory"
