@@ -7,6 +7,7 @@ from typing import Any
 
 from s1ray.config.planning import AdviceConfig
 from s1ray.config.training import ActivationCheckpointing
+from s1ray.model_source.heads import list_legal_degrees
 from s1ray.planning.cluster import Cluster
 from s1ray.planning.model import ModelShape
 from s1ray.planning.recipe import Adapters, Recipe
@@ -162,10 +163,11 @@ def _checkpoint(cluster: Cluster, recipe: Recipe, mode: ActivationCheckpointing)
 
 def _list_degrees(model: ModelShape, cluster: Cluster, recipe: Recipe) -> list[int]:
     """Return sequence-parallel degrees that stay inside a node and divide heads and workers."""
+    legal = list_legal_degrees(num_heads=model.num_heads, num_key_value_heads=model.num_kv_heads)
     return [
         degree
-        for degree in range(2, min(cluster.devices_per_node, recipe.num_workers) + 1)
-        if model.num_heads % degree == 0
+        for degree in legal
+        if 1 < degree <= cluster.devices_per_node
         and recipe.num_workers % degree == 0
         and cluster.devices_per_node % degree == 0
     ]
@@ -213,7 +215,8 @@ def _list_more_devices(cluster: Cluster, recipe: Recipe) -> Iterator[Change]:
         return
     if recipe.num_workers < cluster.num_devices:
         workers = cluster.num_devices
-        yield _change(cluster, recipe, {"sharding.num_workers": workers}, num_workers=workers)
+        if workers % recipe.sequence_parallel == 0 and workers % recipe.replicas == 0:
+            yield _change(cluster, recipe, {"sharding.num_workers": workers}, num_workers=workers)
     elif cluster.node_rate > 0:
         larger = replace(cluster, num_nodes=2 * cluster.num_nodes)
         workers = larger.num_devices

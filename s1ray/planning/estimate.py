@@ -6,6 +6,7 @@ Everything here is a projection from sizes and rates, never a measurement.
 from dataclasses import dataclass
 
 from s1ray.config.planning import AssumptionsConfig
+from s1ray.model_source.heads import check_degree
 from s1ray.planning.cluster import Cluster, share_devices
 from s1ray.planning.memory import Memory, estimate_memory
 from s1ray.planning.model import ModelShape
@@ -125,9 +126,8 @@ def check_degrees(model: ModelShape, recipe: Recipe) -> None:
                 f"sharding.{name}={degree} does not divide sharding.num_workers="
                 f"{recipe.num_workers}. Set it to one of {legal}."
             )
-    if model.num_heads % recipe.sequence_parallel:
-        legal = [n for n in range(1, model.num_heads + 1) if model.num_heads % n == 0]
-        raise ValueError(
-            f"sharding.sequence_parallel={recipe.sequence_parallel} does not divide the model's "
-            f"{model.num_heads} attention heads. Set it to one of {legal}."
-        )
+    check_degree(
+        recipe.sequence_parallel,
+        num_heads=model.num_heads,
+        num_key_value_heads=model.num_kv_heads,
+    )

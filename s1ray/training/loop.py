@@ -15,6 +15,7 @@ import torch
 from torch.optim import Optimizer
 
 from s1ray.config.training import ShardingConfig, TrainingConfig
+from s1ray.model_source.heads import check_degree
 from s1ray.records import StepMetrics, TokenizedExample
 from s1ray.training.gradient import accumulate_gradient, clip_gradient
 from s1ray.training.network.adapters import add_adapters, initialize_adapters
@@ -26,7 +27,6 @@ from s1ray.training.network.model import (
     load_weights,
     materialize,
 )
-from s1ray.training.network.sequence import check_degree
 from s1ray.training.network.sharding import DTYPES, Ranks, shard
 from s1ray.training.optimizer import build_optimizer
 from s1ray.training.samples.batching import BatchPlan, StepPlan, count_run_steps, plan_steps

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, Shard
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
+from s1ray.model_source.heads import check_degree
 from s1ray.training.network.attention import ATTENTION, Documents
 from s1ray.training.network.loss import WeightedLoss, linear_cross_entropy
-from s1ray.training.network.sequence import check_degree
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"

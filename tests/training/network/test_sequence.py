@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from s1ray.model_source.heads import check_degree, list_legal_degrees
 from s1ray.training.loop import start_state
-from s1ray.training.network.sequence import check_degree, list_legal_degrees
 from s1ray.training.network.sharding import join_ranks
 from tests.training.plain_loop import make_sharding, make_training, save_tiny_model
 
