@@ -7,8 +7,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from s1ray.config.recipe import Recipe
+from s1ray.model_source.heads import check_degree
 from s1ray.orchestration.launch import CONF, parse_config
-from s1ray.training.network.sequence import check_degree
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
@@ -49,6 +49,14 @@ def test_large_experiments_fit_their_cluster(experiment: str) -> None:
 def test_replicas_without_the_gpus_of_their_engine_are_refused() -> None:
     with pytest.raises(ValueError, match=r"tensor_parallel_size=2.*num_gpus=1"):
         parse_config(_compose("experiment=tiny", "engine=vllm_2", "serving=h100_8"), Recipe)
+
+
+def test_varlen_attention_in_float32_is_refused_by_both_names() -> None:
+    overrides = ("experiment=tiny", "sharding=h100_1")
+    with pytest.raises(ValueError, match=r"attention=varlen needs .*compute_dtype=b.* got float32"):
+        parse_config(_compose(*overrides), Recipe)
+    parse_config(_compose(*overrides, "training.compute_dtype=bfloat16"), Recipe)
+    parse_config(_compose(*overrides, "sharding.attention=per_document"), Recipe)
 
 
 def test_experiments_are_there() -> None:
