@@ -13,6 +13,7 @@ from collections.abc import (
     Callable,
     Iterable,
     Iterator,
+    Mapping,
     Sequence,
 )
 from dataclasses import dataclass, replace
@@ -40,30 +41,34 @@ async def evaluate(
     solve: Solve,
     grade: Grade,
     store: SampleStore,
+    aside: SampleStore,
     runtime: EvaluationRuntimeConfig,
 ) -> AsyncGenerator[EvaluatedSample | FailedSample, None]:
-    """Do what the store lacks; each sample is in the store before it is yielded.
+    """Do what neither store has; each sample is in the store before it is yielded.
 
     Args:
         groups: Everything the evaluation consists of, as ``plan_groups`` returns it.
         solve: Generates. A group it fails at is asked for again with the same seed, without the
             policies already received; a ValueError is final, since it would come again.
-        grade: Grades. A sample it fails at is stored as unscored, since its generation is good.
+        grade: Grades. A sample it fails at is put aside, since its generation is good.
         store: Takes the samples.
+        aside: Takes those that could not be graded, as ``UNGRADED``; ``regrade`` is for them.
         runtime: How many groups at once, and what a failure leads to.
 
     Yields:
-        Samples in the order of the store. A ``FailedSample`` is not in the store.
+        Samples in the order of the store. A ``FailedSample`` is in neither store; what is put aside
+        is not yielded.
 
     Raises:
         RuntimeError: Too many groups failed one after the other.
-        OSError: The store cannot write.
+        OSError: A store cannot write.
     """
     run = _Run(
-        todo=iter(store.missing(groups)),
+        todo=iter(aside.missing(store.missing(groups))),
         solve=solve,
         grade=grade,
         store=store,
+        aside=aside,
         runtime=runtime,
         outcomes=asyncio.Queue(),
     )
@@ -75,6 +80,7 @@ async def evaluate(
                 {getter, runner}, timeout=store.sync_seconds, return_when=asyncio.FIRST_COMPLETED
             )
             store.sync_if_due()
+            aside.sync_if_due()
             if getter.done():
                 outcome = getter.result()
                 getter = asyncio.create_task(run.outcomes.get())
@@ -85,6 +91,7 @@ async def evaluate(
         getter.cancel()
         await asyncio.gather(runner, getter, return_exceptions=True)
         store.sync()
+        aside.sync()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,6 +102,7 @@ class _Run:
     solve: Solve
     grade: Grade
     store: SampleStore
+    aside: SampleStore
     runtime: EvaluationRuntimeConfig
     outcomes: asyncio.Queue[EvaluatedSample | FailedSample]
     consecutive_failures: int = 0
@@ -157,20 +165,21 @@ class _Run:
         return tuple(left), error if left else None
 
     async def _record(self, group: SampleGroup, policy: str, completion: Completion) -> None:
-        task = group.task(policy)
+        sample = EvaluatedSample(
+            task=group.task(policy),
+            question=None if group.is_private else group.question.text,
+            gold=group.question.answer,
+            completion=completion,
+            graded=UNGRADED,
+        )
         try:
             graded = await self.grade(group, completion)
         # A generation is dear: it is kept, whatever went wrong with its grading.
         except Exception as error:
-            logger.warning("%s is stored unscored: %s", task, _describe(group, error))
-            graded = UNGRADED
-        sample = EvaluatedSample(
-            task=task,
-            question=None if group.is_private else group.question.text,
-            gold=group.question.answer,
-            completion=completion,
-            graded=graded,
-        )
+            logger.warning("%s is put aside ungraded: %s", sample.task, _describe(group, error))
+            self.aside.append(sample)
+            return
+        sample = replace(sample, graded=graded)
         # Nothing is awaited in between, so that outcomes come in the order of the rows.
         if self.store.append(sample):
             self.outcomes.put_nowait(sample)
@@ -200,33 +209,50 @@ async def regrade(
     groups: Iterable[SampleGroup],
     *,
     grade: Grade,
-    max_in_flight: int,
-) -> AsyncGenerator[EvaluatedSample, None]:
+    runtime: EvaluationRuntimeConfig,
+) -> AsyncGenerator[EvaluatedSample | FailedSample, None]:
     """Grade stored samples anew, in their order; nothing is generated.
 
     Args:
         samples: As ``store.read_samples`` yields them.
         groups: The plan they come from, for the questions' answer kinds.
-        grade: As in ``evaluate``; what it raises ends the regrading.
-        max_in_flight: Samples being graded at once.
+        grade: As in ``evaluate``; a sample it fails at is yielded as failed.
+        runtime: How many samples at once, and after how many failures in a row it ends early:
+            each of them may have cost the tries and pauses of an endpoint that is gone.
 
     Raises:
         ValueError: A sample belongs to no group.
     """
     by_item = {(group.benchmark, group.question.id): group for group in groups}
     stream = iter(samples)
-    while batch := list(islice(stream, max_in_flight)):
-        for sample in batch:
-            if (sample.task.benchmark, sample.task.item) not in by_item:
-                raise ValueError(
-                    f"{sample.task} is none of the {len(by_item)} questions given. Regrade with "
-                    "the benchmarks that the samples were made from."
-                )
-        graded = await asyncio.gather(
-            *(
-                grade(by_item[sample.task.benchmark, sample.task.item], sample.completion)
-                for sample in batch
-            )
+    num_failures = 0
+    while batch := list(islice(stream, runtime.max_in_flight)):
+        asked = [(_find_group(sample, by_item), sample) for sample in batch]
+        for outcome in await asyncio.gather(*(_grade_anew(*each, grade=grade) for each in asked)):
+            num_failures = num_failures + 1 if isinstance(outcome, FailedSample) else 0
+            yield outcome
+        if num_failures >= runtime.max_consecutive_failures:
+            return
+
+
+def _find_group(
+    sample: EvaluatedSample, by_item: Mapping[tuple[str, str], SampleGroup]
+) -> SampleGroup:
+    group = by_item.get((sample.task.benchmark, sample.task.item))
+    if group is None:
+        raise ValueError(
+            f"{sample.task} is none of the {len(by_item)} questions given. Regrade with the "
+            "benchmarks that the samples were made from."
         )
-        for sample, verdict in zip(batch, graded, strict=True):
-            yield replace(sample, graded=verdict)
+    return group
+
+
+async def _grade_anew(
+    group: SampleGroup, sample: EvaluatedSample, *, grade: Grade
+) -> EvaluatedSample | FailedSample:
+    try:
+        return replace(sample, graded=await grade(group, sample.completion))
+    # Whatever it is, it becomes the sample's error, and the other samples are graded.
+    except Exception as error:
+        what = _describe(group, error)
+        return FailedSample(task=sample.task, error=what, num_attempts=1)

@@ -92,7 +92,10 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedSample:
-    """A sample that could not be generated. It is unscored, not wrong, and is still to be done."""
+    """A sample that could not be generated, or not graded.
+
+    It is unscored, not wrong, and is still to be done.
+    """
 
     task: SampleTask
     error: str

@@ -27,6 +27,9 @@ from s1ray.line_file import LineFile, read_whole_lines
 from s1ray.model_source.staging import flush_directory
 
 SAMPLES = "samples.jsonl"
+UNGRADED_SAMPLES = "ungraded.jsonl"
+"""What was generated and could not be graded; beside the samples, which are followed while they are
+written and so never change, until it is graded."""
 
 logger = logging.getLogger(__name__)
 

@@ -1,15 +1,16 @@
 """The evaluation against scripted solvers and graders."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, aclosing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
-from s1ray.evaluation.evaluate import Grade, Solve, evaluate, regrade
+from s1ray.evaluation.evaluate import UNGRADED, Grade, Solve, evaluate, regrade
 from s1ray.evaluation.samples import EvaluatedSample, FailedSample, SampleGroup
-from s1ray.evaluation.store import SAMPLES, SampleStore, read_samples
+from s1ray.evaluation.store import SAMPLES, UNGRADED_SAMPLES, SampleStore, read_samples
 from s1ray.records import Completion, GradedAnswer, Verdict
 from tests.evaluation.builders import make_completion, make_group, make_runtime, make_sample
 from tests.evaluation.test_store import open_store
@@ -37,24 +38,39 @@ async def collect(
     groups: list[SampleGroup],
     store: SampleStore,
     *,
+    aside: SampleStore | None = None,
     solve: Solve = solve_all,
     grade: Grade = grade_all,
     max_in_flight: int = 4,
     max_attempts: int = 3,
     max_consecutive_failures: int = 100,
 ) -> list[EvaluatedSample | FailedSample]:
-    outcomes = evaluate(
-        groups,
-        solve=solve,
-        grade=grade,
-        store=store,
-        runtime=make_runtime(
-            max_in_flight=max_in_flight,
-            max_attempts=max_attempts,
-            max_consecutive_failures=max_consecutive_failures,
-        ),
-    )
-    return [outcome async for outcome in outcomes]
+    with ExitStack() as stack:
+        if aside is None:
+            folder = Path(stack.enter_context(TemporaryDirectory()))
+            aside = stack.enter_context(open_store(folder / UNGRADED_SAMPLES))
+        outcomes = evaluate(
+            groups,
+            solve=solve,
+            grade=grade,
+            store=store,
+            aside=aside,
+            runtime=make_runtime(
+                max_in_flight=max_in_flight,
+                max_attempts=max_attempts,
+                max_consecutive_failures=max_consecutive_failures,
+            ),
+        )
+        return [outcome async for outcome in outcomes]
+
+
+@contextmanager
+def open_both(folder: Path) -> Iterator[tuple[SampleStore, SampleStore]]:
+    with (
+        open_store(folder / SAMPLES) as store,
+        open_store(folder / UNGRADED_SAMPLES) as aside,
+    ):
+        yield store, aside
 
 
 def list_done(path: Path) -> list[tuple[str, str]]:
@@ -104,12 +120,13 @@ def test_evaluate_asks_only_for_the_policies_that_are_missing(tmp_path: Path) ->
 
 def test_evaluate_sample_is_in_the_file_when_it_is_yielded(tmp_path: Path) -> None:
     async def scenario() -> None:
-        with open_store(tmp_path / SAMPLES) as store:
+        with open_both(tmp_path) as (store, aside):
             async for outcome in evaluate(
                 make_groups(3),
                 solve=solve_all,
                 grade=grade_all,
                 store=store,
+                aside=aside,
                 runtime=make_runtime(max_in_flight=2),
             ):
                 assert outcome in list(read_samples(tmp_path / SAMPLES))
@@ -127,12 +144,13 @@ def test_evaluate_first_sample_comes_before_the_rest_is_solved(tmp_path: Path) -
             yield "cap_8", make_completion()
             await never.wait()
 
-        with open_store(tmp_path / SAMPLES) as store:
+        with open_both(tmp_path) as (store, aside):
             outcomes = evaluate(
                 make_groups(8),
                 solve=solve,
                 grade=grade_all,
                 store=store,
+                aside=aside,
                 runtime=make_runtime(max_in_flight=8),
             )
             async with aclosing(outcomes):
@@ -284,19 +302,47 @@ def test_evaluate_does_not_give_up_while_some_succeed(tmp_path: Path) -> None:
     assert sum(isinstance(one, FailedSample) for one in outcomes) == 40
 
 
-def test_evaluate_failing_grader_costs_no_generation(tmp_path: Path) -> None:
+async def fail_to_grade_item_00(group: SampleGroup, completion: Completion) -> GradedAnswer:
+    if group.question.id == "00":
+        raise OSError("no judge for 'What is 00?'")
+    return await grade_all(group, completion)
+
+
+def test_evaluate_what_cannot_be_graded_is_put_aside_and_not_generated_again(
+    tmp_path: Path,
+) -> None:
+    asked = []
+
+    async def solve(group: SampleGroup) -> AsyncIterator[tuple[str, Completion]]:
+        asked.append(group.question.id)
+        async for found in solve_all(group):
+            yield found
+
+    for _ in range(2):
+        with open_both(tmp_path) as (store, aside):
+            asyncio.run(
+                collect(
+                    make_groups(2), store, aside=aside, solve=solve, grade=fail_to_grade_item_00
+                )
+            )
+
+    assert asked == ["00", "01"]
+    assert list_done(tmp_path / SAMPLES) == [("01", policy) for policy in POLICIES]
+    left = list(read_samples(tmp_path / UNGRADED_SAMPLES))
+    assert [(sample.task.item, sample.task.policy) for sample in left] == [
+        ("00", policy) for policy in POLICIES
+    ]
+    assert {sample.graded for sample in left} == {UNGRADED}
+
+
+def test_evaluate_verdict_unscored_of_the_grader_itself_is_a_verdict(tmp_path: Path) -> None:
     async def grade(group: SampleGroup, completion: Completion) -> GradedAnswer:
-        if group.question.id == "00":
-            raise OSError("the grader's pool is gone")
-        return await grade_all(group, completion)
+        return GradedAnswer(verdict=Verdict.UNSCORED, extracted="4", layer=None)
 
-    with open_store(tmp_path / SAMPLES) as store:
-        asyncio.run(collect(make_groups(2), store, grade=grade))
+    with open_both(tmp_path) as (store, aside):
+        asyncio.run(collect(make_groups(1), store, aside=aside, grade=grade))
 
-    verdicts = {
-        sample.task.item: sample.graded.verdict for sample in read_samples(tmp_path / SAMPLES)
-    }
-    assert verdicts == {"00": Verdict.UNSCORED, "01": Verdict.CORRECT}
+    assert list_done(tmp_path / SAMPLES) == [("00", policy) for policy in POLICIES]
 
 
 def test_evaluate_store_that_cannot_write_ends_it(tmp_path: Path) -> None:
@@ -321,12 +367,13 @@ def test_evaluate_left_early_stops_its_workers(tmp_path: Path) -> None:
             stopped.append(group.question.id)
 
     async def scenario() -> set[asyncio.Task[object]]:
-        with open_store(tmp_path / SAMPLES) as store:
+        with open_both(tmp_path) as (store, aside):
             outcomes = evaluate(
                 make_groups(9),
                 solve=solve,
                 grade=grade_all,
                 store=store,
+                aside=aside,
                 runtime=make_runtime(max_in_flight=3),
             )
             async with aclosing(outcomes):
@@ -360,27 +407,63 @@ def test_evaluate_old_rows_become_durable_while_nothing_comes(tmp_path: Path) ->
     assert asyncio.run(scenario()) == 2
 
 
+async def regrade_all(
+    samples: list[EvaluatedSample],
+    groups: list[SampleGroup],
+    *,
+    grade: Grade,
+    max_in_flight: int,
+    max_consecutive_failures: int = 100,
+) -> list[EvaluatedSample | FailedSample]:
+    runtime = make_runtime(
+        max_in_flight=max_in_flight, max_consecutive_failures=max_consecutive_failures
+    )
+    return [one async for one in regrade(samples, groups, grade=grade, runtime=runtime)]
+
+
 def test_regrade_changes_verdicts_in_order_and_generates_nothing() -> None:
     samples = [make_sample(f"{item:02}", Verdict.UNSCORED) for item in range(7)]
 
-    async def scenario() -> list[EvaluatedSample]:
-        regraded = regrade(samples, make_groups(10), grade=grade_all, max_in_flight=3)
-        return [sample async for sample in regraded]
-
-    found = asyncio.run(scenario())
+    found = asyncio.run(regrade_all(samples, make_groups(10), grade=grade_all, max_in_flight=3))
 
     assert [sample.task for sample in found] == [sample.task for sample in samples]
-    assert [sample.graded.verdict for sample in found] == [
+    assert [one.graded.verdict for one in found if isinstance(one, EvaluatedSample)] == [
         Verdict.CORRECT if index == 1 else Verdict.INCORRECT for index in range(7)
     ]
 
 
-def test_regrade_sample_of_no_question_is_refused() -> None:
-    async def scenario() -> None:
-        async for _ in regrade(
-            [make_sample("99")], make_groups(2), grade=grade_all, max_in_flight=1
-        ):
-            pass
+def test_regrade_tells_what_cannot_be_graded_and_grades_the_rest() -> None:
+    samples = [make_sample("00"), make_sample("01")]
+    groups = make_groups(2)
+    private = [make_group("00", is_private=True), *groups[1:]]
 
+    told, secret = (
+        asyncio.run(regrade_all(samples, asked, grade=fail_to_grade_item_00, max_in_flight=1))
+        for asked in (groups, private)
+    )
+
+    assert [type(one) for one in told] == [FailedSample, EvaluatedSample]
+    errors = [one.error for one in (told[0], secret[0]) if isinstance(one, FailedSample)]
+    assert errors == ["OSError: no judge for 'What is 00?'", "OSError."]
+
+
+def test_regrade_ends_early_where_everything_fails() -> None:
+    async def grade(group: SampleGroup, completion: Completion) -> GradedAnswer:
+        raise ConnectionError("the endpoint is gone")
+
+    samples = [make_sample(f"{item:02}") for item in range(10)]
+
+    found = asyncio.run(
+        regrade_all(
+            samples, make_groups(10), grade=grade, max_in_flight=2, max_consecutive_failures=3
+        )
+    )
+
+    assert [one.task.item for one in found] == ["00", "01", "02", "03"]
+
+
+def test_regrade_sample_of_no_question_is_refused() -> None:
     with pytest.raises(ValueError, match="bench/99 sample 0 under p is none of the 2 questions"):
-        asyncio.run(scenario())
+        asyncio.run(
+            regrade_all([make_sample("99")], make_groups(2), grade=grade_all, max_in_flight=1)
+        )

@@ -36,8 +36,12 @@ async def grade(group, completion):
 async def main():
     groups = [make_group(f"{item:02}", policies=%(policies)r) for item in range(%(items)d)]
     path = Path(sys.argv[1])
-    with SampleStore(path, sync_rows=8, sync_seconds=0.05, clock=time.monotonic) as store:
-        async for _ in evaluate(groups, solve=solve, grade=grade, store=store,
+    stores = [
+        SampleStore(place, sync_rows=8, sync_seconds=0.05, clock=time.monotonic)
+        for place in (path, path.with_name("ungraded.jsonl"))
+    ]
+    with stores[0] as store, stores[1] as aside:
+        async for _ in evaluate(groups, solve=solve, grade=grade, store=store, aside=aside,
                                 runtime=make_runtime(max_in_flight=%(in_flight)d)):
             pass
 

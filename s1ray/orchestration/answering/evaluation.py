@@ -1,7 +1,6 @@
 """Evaluate a model on Serve replicas: each graded answer is on disk before anybody hears of it."""
 
 import asyncio
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,18 +10,23 @@ from s1ray.config.grading import GradingConfig
 from s1ray.config.recipe import Recipe
 from s1ray.evaluation.evaluate import Solve, evaluate
 from s1ray.evaluation.samples import FailedSample, SampleGroup, plan_groups
-from s1ray.evaluation.store import SampleStore, read_samples
+from s1ray.evaluation.store import UNGRADED_SAMPLES
 from s1ray.generation.budget import BudgetPolicy, check_draws, expand_policies
-from s1ray.grading.pool import GraderPool
-from s1ray.orchestration.answering.judge import check_judge, open_judge
-from s1ray.orchestration.answering.progress import EvaluationProgress
+from s1ray.orchestration.answering.judge import check_judge
 from s1ray.orchestration.answering.questions import BenchmarkNote, QuestionSet
-from s1ray.orchestration.answering.regrade import find_answers, grade_anew, grade_with
+from s1ray.orchestration.answering.regrade import (
+    Desk,
+    count_samples,
+    find_answers,
+    grade_anew,
+    grade_rest,
+    open_desk,
+    restore_progress,
+)
 from s1ray.orchestration.answering.serve import Replica, ReplicaSettings, evaluation_replicas
 from s1ray.orchestration.cluster.session import ray_session
 from s1ray.orchestration.dashboard.tracking import SAMPLES
 from s1ray.orchestration.models import PreparedModel
-from s1ray.orchestration.run_directory.events import EventLog
 from s1ray.orchestration.run_directory.runs import Run
 from s1ray.orchestration.stage import name_stage, open_stage, show_finished
 from s1ray.orchestration.steps import Step, describe_step
@@ -149,7 +153,8 @@ def run_evaluation(plan: EvaluationPlan, *, replica: type[Replica] = Replica) ->
         replica: What a deployment holds; another one only to watch it at work.
 
     Raises:
-        RuntimeError: Samples failed for good; what succeeded is kept and a rerun does the rest.
+        RuntimeError: Samples could not be generated, or not graded; what succeeded is kept and a
+            rerun does the rest.
     """
     run, recipe = plan.run, plan.recipe
     if run.is_finished:
@@ -160,29 +165,41 @@ def run_evaluation(plan: EvaluationPlan, *, replica: type[Replica] = Replica) ->
     answers = find_answers(run)
     if answers is not None:
         return grade_anew(run, recipe, groups=plan.groups, answers=answers, label=plan.label)
-    with (
-        open_stage(run, recipe) as stage,
-        ray_session(recipe.ray),
-        evaluation_replicas(
-            replace(
-                describe_replica(plan),
-                owner=str(run.path),
-                abandoned_seconds=recipe.serving.abandoned_seconds,
-            ),
-            config=recipe.serving,
-            name=run.name,
-            replica=replica,
-        ) as solve,
-    ):
-        failed = asyncio.run(_solve_all(plan, solve=solve))
-        if failed:
-            raise RuntimeError(
-                f"{len(failed)} samples could not be generated, the first: {failed[0].error} What "
-                "was done is kept; run the same command again to do the rest."
-            )
+    with open_stage(run, recipe) as stage:
+        with open_desk(run, recipe) as desk:
+            if desk.aside.missing(desk.store.missing(plan.groups)):
+                _generate(plan, desk, replica=replica)
+            else:
+                restore_progress(run, desk, groups=plan.groups)
+            if desk.store.missing(plan.groups):
+                rest = grade_rest(run, recipe, desk, groups=plan.groups, label=plan.label)
+                asyncio.run(rest)
+        (run.path / UNGRADED_SAMPLES).unlink()
         stage.files.append(SAMPLES)
         stage.summary["label"] = plan.label
     return run.path
+
+
+def _generate(plan: EvaluationPlan, desk: Desk, *, replica: type[Replica]) -> None:
+    """Have replicas solve every sample that the desk lacks."""
+    run, recipe = plan.run, plan.recipe
+    settings = replace(
+        describe_replica(plan),
+        owner=str(run.path),
+        abandoned_seconds=recipe.serving.abandoned_seconds,
+    )
+    with (
+        ray_session(recipe.ray),
+        evaluation_replicas(
+            settings, config=recipe.serving, name=run.name, replica=replica
+        ) as solve,
+    ):
+        failed = asyncio.run(_solve_all(plan, desk, solve=solve))
+    if failed:
+        raise RuntimeError(
+            f"{len(failed)} samples could not be generated, the first: {failed[0].error} What "
+            "was done is kept; run the same command again to do the rest."
+        )
 
 
 def describe_replica(plan: EvaluationPlan) -> ReplicaSettings:
@@ -202,34 +219,21 @@ def describe_replica(plan: EvaluationPlan) -> ReplicaSettings:
     )
 
 
-async def _solve_all(plan: EvaluationPlan, *, solve: Solve) -> list[FailedSample]:
+async def _solve_all(plan: EvaluationPlan, desk: Desk, *, solve: Solve) -> list[FailedSample]:
     """Stream every missing sample to the store, the event log and the terminal."""
-    runtime, grading = plan.recipe.evaluation.runtime, plan.recipe.grading
     failed: list[FailedSample] = []
-    total = sum(len(group.policies) for group in plan.groups)
-    with (
-        SampleStore(
-            plan.run.path / SAMPLES,
-            sync_rows=runtime.sync_rows,
-            sync_seconds=runtime.sync_seconds,
-            clock=time.monotonic,
-        ) as store,
-        open_judge(grading.judge) as judge,
-        GraderPool(grading, judge=judge) as pool,
-        EventLog(plan.run.path) as events,
-        show_progress(f"evaluate {plan.label}", total=total) as bar,
-    ):
-        if len(store):
-            say(f"resuming {plan.run.name}: {len(store)} of {total} samples are there")
-        progress = EvaluationProgress(plan.groups, events=events)
-        for sample in read_samples(plan.run.path / SAMPLES):
-            progress.restore(sample)
+    total = count_samples(plan.groups)
+    with show_progress(f"evaluate {plan.label}", total=total) as bar:
+        if len(desk.store):
+            say(f"resuming {plan.run.name}: {len(desk.store)} of {total} samples are there")
+        progress = restore_progress(plan.run, desk, groups=plan.groups)
         async for outcome in evaluate(
             plan.groups,
             solve=solve,
-            grade=grade_with(pool),
-            store=store,
-            runtime=runtime,
+            grade=desk.grade,
+            store=desk.store,
+            aside=desk.aside,
+            runtime=plan.recipe.evaluation.runtime,
         ):
             if isinstance(outcome, FailedSample):
                 failed.append(outcome)

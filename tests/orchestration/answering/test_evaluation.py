@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -30,8 +31,11 @@ from s1ray.suites.evaluation.journal import find_replicas, note_in
 from s1ray.suites.evaluation.record import is_event, read_history
 from tests.evaluation.builders import make_completion
 from tests.orchestration.processes import count_lines, kill, wait_until
+from tests.teacher_server import Teacher, reply, teach
 
 Tiny = Callable[..., Recipe]
+
+
 NUM_POLICIES = 3
 
 
@@ -162,6 +166,10 @@ def _assert_both_attempts_are_paid(path: Path, *, num_events: int) -> None:
 
 @pytest.fixture
 def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    _forbid_ray(monkeypatch)
+
+
+def _forbid_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fail where a Ray would be started or used."""
 
     def refuse(*_: object, **__: object) -> None:
@@ -212,6 +220,23 @@ def test_another_grading_takes_over_the_answers_without_ray(
     _assert_every_sample_once(again)
 
 
+def test_run_that_was_killed_behind_its_last_sample_needs_no_ray_to_finish(
+    tiny: Tiny, evaluated: Path, tmp_path: Path, no_ray: None
+) -> None:
+    done = _plan(tiny(*SEVERAL, storage=evaluated))
+    plan = _plan(tiny(*SEVERAL, storage=tmp_path))
+    shutil.copytree(done.run.path, plan.run.path)
+    (plan.run.path / "manifest.json").unlink()
+    events = plan.run.path / "events.jsonl"
+    events.write_bytes(b"".join(events.read_bytes().splitlines(keepends=True)[:-1]))
+
+    run_evaluation(plan)
+
+    assert read_manifest(plan.run.path) is not None
+    assert _read(plan.run.path) == _read(done.run.path)
+    _assert_every_sample_once(plan)
+
+
 def test_votes_compare_each_question_by_its_own_kind_of_answer(tiny: Tiny) -> None:
     plan = _plan(tiny("evaluation.num_samples=3", "evaluation.majority_at=[3]"))
     ids = [group.question.id for group in plan.groups if group.sample == 0]
@@ -252,6 +277,48 @@ def test_dollars_are_the_price_of_the_replicas_devices(tiny: Tiny, evaluated: Pa
 
     rate = plan.recipe.cluster.dollars_per_device_hour
     assert cost["dollars"] == pytest.approx(6 * rate * seconds / 3600)
+
+
+def _judged_by(judge: Teacher, cache: Path) -> tuple[str, ...]:
+    endpoint = "grading.judge.endpoint"
+    return (
+        "grading=judged", f"{endpoint}.base_url={judge.url}", f"{endpoint}.max_tries=1",
+        f"{endpoint}.api_key_variable=null", f"grading.judge.cache={cache}",
+    )  # fmt: skip
+
+
+@pytest.mark.usefixtures("ray_head")
+def test_answers_that_no_judge_was_there_for_are_graded_by_the_same_command_without_ray(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_up = threading.Event()
+
+    def answer(question: str, attempt: int) -> object:
+        return reply("yes") if is_up.is_set() else (503, {})
+
+    with teach(answer) as judge:
+        plan = _plan(tiny(*_judged_by(judge, tmp_path / "cache.jsonl")))
+        samples, events = plan.run.path / "samples.jsonl", plan.run.path / "events.jsonl"
+        with pytest.raises(RuntimeError, match=r"answers could not be graded, the first: .*503"):
+            run_evaluation(plan)
+        before, heard = samples.read_bytes(), events.read_bytes()
+        num_asked = 4 * NUM_POLICIES
+        assert 0 < before.count(b"\n") == heard.count(b"\n") < num_asked
+        assert read_manifest(plan.run.path) is None
+
+        is_up.set()
+        _forbid_ray(monkeypatch)
+        run_evaluation(plan)
+
+    # What a dashboard has followed stands as it was, and the rest came behind it.
+    assert samples.read_bytes().startswith(before)
+    assert events.read_bytes().startswith(heard)
+    _assert_every_sample_once(plan)
+    assert not (plan.run.path / "ungraded.jsonl").exists()
+    told = dict(item for row in read_events(plan.run.path) for item in row.items())
+    for point in gather_results([plan])["points"]:
+        assert point["verdicts"]["unscored"] == 0
+        assert told[f"eval/running_sums/{point['policy']}/accuracy"] == point["accuracy"]
 
 
 NO_COMPANIONS = Companions(comparators=(), published=(), compare=lambda _: (), predict=lambda _: ())
