@@ -32,7 +32,7 @@ from s1ray.config.search import SchedulerConfig, SearchConfig
 from s1ray.config.server import ServerConfig
 from s1ray.config.serving import ServingConfig
 from s1ray.config.tracking import LeaseConfig, PathsConfig, RayConfig, TrackingConfig
-from s1ray.config.training import ShardingConfig, TrainingConfig
+from s1ray.config.training import AttentionBackend, ShardingConfig, TrainingConfig
 from s1ray.config.verification import VerificationConfig
 
 
@@ -106,5 +106,16 @@ class Recipe(Section):
                 f"engine.tensor_parallel_size={engine.tensor_parallel_size} needs as many GPUs in "
                 f"each replica, and serving.num_gpus={serving.num_gpus:g}. Choose engine= and "
                 "serving= that belong together, such as vllm_2 and h100_16_by_2."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_attention(self) -> Self:
+        is_half = self.training.compute_dtype == "bfloat16"
+        if self.sharding.attention is AttentionBackend.VARLEN and not is_half:
+            raise ValueError(
+                f"sharding.attention=varlen needs training.compute_dtype=bfloat16, got "
+                f"{self.training.compute_dtype}: flash attention computes in half precision alone. "
+                "Set training.compute_dtype=bfloat16, or sharding.attention=per_document."
             )
         return self

@@ -50,7 +50,7 @@ class AttentionBackend(StrEnum):
     """How attention inside the documents of a packed row is computed."""
 
     VARLEN = "varlen"
-    """torch.nn.attention.varlen; CUDA only."""
+    """torch.nn.attention.varlen; CUDA and half precision only."""
     PER_DOCUMENT = "per_document"
     """One scaled_dot_product_attention a document."""
     DENSE = "dense"
