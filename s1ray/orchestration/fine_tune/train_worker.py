@@ -105,7 +105,8 @@ def _take_part(task: WorkerTask) -> FineTuneJob:
 def fit_sharding(config: ShardingConfig, *, num_workers: int) -> ShardingConfig:
     """Return the sharding for as many workers as there are.
 
-    Degrees shrink to the largest that divides both; one that divided the heads still does. What is
+    Degrees shrink to the largest that divides both. The model's heads may not allow that one (12
+    query and 2 key-value heads allow 6, but not 3), which ``start_state`` refuses by name. What is
     computed stays the same: a step's samples do not depend on how many share them.
     """
     if num_workers == config.num_workers:
