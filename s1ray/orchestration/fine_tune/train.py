@@ -252,7 +252,11 @@ def _fit(plan: TrainPlan, job: FineTuneJob, worker: Worker) -> None:
     trainer = TorchTrainer(
         worker,
         train_loop_config={"task": _describe_task(plan, job)},
-        torch_config=TorchConfig(timeout_s=settings.collective_timeout_seconds),
+        torch_config=TorchConfig(
+            # Offloaded gradients are summed where they lie: in host memory, out of NCCL's reach.
+            backend="cpu:gloo,cuda:nccl" if job.sharding.device == "cuda" else None,
+            timeout_s=settings.collective_timeout_seconds,
+        ),
         scaling_config=describe_workers(settings, job.sharding),
         run_config=RunConfig(
             name=run.name,
