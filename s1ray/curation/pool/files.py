@@ -23,7 +23,8 @@ class SourceFiles:
     """The files of one source, in the order they are read."""
 
     root: Path
-    """Above all of them; what a row is called holds only what follows it."""
+    """Above all of them; what a row is called holds only what follows it. Absolute, so that another
+    process finds the same files."""
     paths: tuple[Path, ...]
 
 

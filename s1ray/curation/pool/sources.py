@@ -27,7 +27,10 @@ from s1ray.curation.pool.running_sums import generate_running_sums
 
 
 class Pool:
-    """All items and refused rows of a pool; every iteration reads the sources anew."""
+    """All items and refused rows of a pool; every iteration reads the sources anew.
+
+    It may travel to other processes of this machine, which read the files that were found here.
+    """
 
     def __init__(self, config: PoolConfig) -> None:
         """Find the files, so that a missing one is known before anything runs.
@@ -49,18 +52,21 @@ class Pool:
         Raises:
             ValueError: A source has more bad rows than ``max_bad_fraction``.
         """
+        for name in self._config.sources:
+            yield from check_bad_rows(
+                self.read(name), name=name, max_bad_fraction=self._config.max_bad_fraction
+            )
+
+    def read(self, name: str) -> Iterator[PoolItem | RefusedRow]:
+        """Return the items and refused rows of one source, however many are bad."""
+        source = self._config.sources[name]
+        if isinstance(source, RunningSumsSourceConfig):
+            return generate_items(source, name=name)
         limits = RowLimits(
             max_question_characters=self._config.max_question_characters,
             image_markers=self._config.image_markers,
         )
-        for name, source in self._config.sources.items():
-            if isinstance(source, RunningSumsSourceConfig):
-                yield from generate_items(source, name=name)
-                continue
-            rows = read_source(source, name=name, files=self.files[name], limits=limits)
-            yield from check_bad_rows(
-                rows, name=name, max_bad_fraction=self._config.max_bad_fraction
-            )
+        return read_source(source, name=name, files=self.files[name], limits=limits)
 
 
 def read_pool(config: PoolConfig) -> Pool:
@@ -181,7 +187,8 @@ def locate_files(
 
 
 def _locate(root: Path, *, patterns: Iterable[str]) -> SourceFiles:
-    return SourceFiles(root=root, paths=find_files(root, patterns=patterns))
+    absolute = root.absolute()
+    return SourceFiles(root=absolute, paths=find_files(absolute, patterns=patterns))
 
 
 def fetch_from_hub(hub: HubConfig, *, name: str) -> Path:

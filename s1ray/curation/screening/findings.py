@@ -190,7 +190,7 @@ class PoolFindings(ClosedAtEnd):
 
 
 def _refuse_repeated(origins: Iterable[str]) -> None:
-    # Sorted here once, rather than kept in a set that would double what a row costs in memory.
+    # Sorted here once: a set beside the list would cost memory for every row until the end.
     repeated = next((one for one, other in pairwise(sorted(origins)) if one == other), None)
     if repeated is not None:
         raise ValueError(

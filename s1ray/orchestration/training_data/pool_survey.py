@@ -1,6 +1,7 @@
 """A pool surveyed on Ray Data: tasks read the sources, workers survey the questions.
 
-Thin: what a survey is and what follows from it stands in ``curation``. Only surveys come back, in
+Thin: what a survey is and what follows from it stands in ``curation``. The sources are read on the
+node of the caller, where their files were found; workers are anywhere. Only surveys come back, in
 the pool's order; texts stay with the workers.
 """
 
@@ -10,7 +11,7 @@ from typing import Any, cast
 
 import pyarrow as pa
 import ray
-from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
+from ray.data import ActorPoolStrategy, DataContext, Dataset, TaskPoolStrategy
 
 from s1ray.config.curation import DecontaminationConfig, RayScreeningConfig
 from s1ray.config.pool import PoolConfig
@@ -19,6 +20,8 @@ from s1ray.curation.pool.sources import Pool
 from s1ray.curation.screening.findings import PoolFindings, SurveyedItem
 from s1ray.curation.screening.survey import Survey, Surveyor
 
+NODE_LABEL = "ray.io/node-id"
+"""Ray's own, on every node."""
 _SCHEMA = pa.schema(
     {
         "origin": pa.string(),
@@ -62,47 +65,63 @@ def survey_pool(
     """Hand the surveys of every question of a pool to ``findings``; Ray must be running.
 
     Args:
-        pool: Of rows and generators.
+        pool: Of rows and generators; its files need be on this node alone.
         protected: The benchmarks' questions.
         config: What the surveys are for.
         settings: How the work is divided.
         findings: Takes the surveys in the pool's order.
+
+    Raises:
+        ValueError: A source's files are missing.
     """
     context = DataContext.get_current()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
-    names = list(pool.sources)
-
-    def read(batch: dict[str, Any]) -> Iterator[pa.Table]:
-        for name in batch["source"]:
-            yield from _read_texts(pool, name=str(name), size=settings.rows_per_batch)
-
-    surveyed = (
-        ray.data.from_items([{"source": name} for name in names], override_num_blocks=len(names))
-        .map_batches(
-            read,
-            batch_size=1,
-            batch_format="numpy",
-            num_cpus=settings.reader_cpus,
-            compute=TaskPoolStrategy(),
-        )
-        .map_batches(
-            SurveyWorker,
-            fn_constructor_args=(protected, config),
-            batch_size=settings.rows_per_batch,
-            batch_format="pyarrow",
-            num_cpus=settings.worker_cpus,
-            compute=ActorPoolStrategy(min_size=1),
-        )
+    surveyed = _read_sources(pool, settings=settings).map_batches(
+        SurveyWorker,
+        fn_constructor_args=(protected, config),
+        batch_size=settings.rows_per_batch,
+        batch_format="pyarrow",
+        num_cpus=settings.worker_cpus,
+        compute=ActorPoolStrategy(min_size=1),
     )
     for batch in surveyed.iter_batches(batch_size=None, batch_format="pyarrow"):
         findings.add(_read_surveys(cast(pa.Table, batch)))
 
 
-def _read_texts(pool: PoolConfig, *, name: str, size: int) -> Iterator[pa.Table]:
+def _read_sources(pool: PoolConfig, *, settings: RayScreeningConfig) -> Dataset:
+    """Return the questions as tasks on this node read them: other nodes need not have the files."""
+    names, found = list(pool.sources), Pool(pool)
+    here = ray.get_runtime_context().get_node_id()
+
+    def read(batch: dict[str, Any]) -> Iterator[pa.Table]:
+        for name in batch["source"]:
+            yield from _read_texts(found, name=str(name), size=settings.rows_per_batch)
+
+    sources = ray.data.from_items(
+        [{"source": name} for name in names], override_num_blocks=len(names)
+    )
+    return sources.map_batches(
+        read,
+        batch_size=1,
+        batch_format="numpy",
+        num_cpus=min(settings.reader_cpus, _count_cpus(here)),
+        label_selector={NODE_LABEL: here},
+        compute=TaskPoolStrategy(),
+    )
+
+
+def _count_cpus(node_id: str) -> float:
+    """Return the CPUs that a node offers: none where it is a head that is to do no work."""
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return next(
+        float(node["Resources"].get("CPU", 0.0)) for node in nodes if node["NodeID"] == node_id
+    )
+
+
+def _read_texts(pool: Pool, *, name: str, size: int) -> Iterator[pa.Table]:
     """Yield the questions of one source, so many at a time."""
-    only = pool.model_copy(update={"sources": {name: pool.sources[name]}, "max_bad_fraction": 1.0})
-    items = (row for row in Pool(only) if isinstance(row, PoolItem))
+    items = (row for row in pool.read(name) if isinstance(row, PoolItem))
     while rows := list(islice(items, size)):
         yield pa.table(
             {

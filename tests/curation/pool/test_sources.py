@@ -1,4 +1,5 @@
 import json
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,6 +47,21 @@ def test_a_pool_can_be_read_again_and_again(tmp_path: Path) -> None:
 
     assert list(pool) == list(pool)
     assert len(list(pool)) == 5
+
+
+def test_a_pool_reads_the_files_it_found_wherever_it_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("here", "elsewhere"):
+        (tmp_path / name).mkdir()
+    _write(tmp_path / "here" / "a.jsonl", _rows(3))
+    monkeypatch.chdir(tmp_path)
+    sent = pickle.dumps(Pool(declare_pool("here")))
+
+    monkeypatch.chdir(tmp_path / "elsewhere")
+
+    rows = list(pickle.loads(sent))
+    assert [row.origin for row in rows] == ["mine:a.jsonl:0", "mine:a.jsonl:1", "mine:a.jsonl:2"]
 
 
 def test_a_pool_mixes_generators_and_files_in_order(tmp_path: Path) -> None:

@@ -2,16 +2,21 @@
 
 import json
 import random
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from s1ray.config.recipe import Recipe
+from s1ray.orchestration.cluster.session import ROOT
 from s1ray.orchestration.training_data.curate import prepare_curate, run_curate
+from tests.ray_nodes import Nodes, make_nodes, wait_for_port
 
 FILES = ("selected.jsonl", "rejected.jsonl", "funnel.json", "card.json")
 LETTERS = "abcdefghijklmnop"
+HIDE = 'mount -t tmpfs none "$1" && shift && exec "$@"'
 
 
 def _write_pool(root: Path, *, seed: int) -> None:
@@ -33,10 +38,8 @@ def _write_pool(root: Path, *, seed: int) -> None:
     (root.parent / "benchmark.jsonl").write_text("\n".join(protected) + "\n", encoding="utf-8")
 
 
-def _curate(
-    compose: Callable[..., Recipe], root: Path, storage: Path, *overrides: str
-) -> dict[str, bytes]:
-    recipe = compose(
+def _list_overrides(root: Path) -> list[str]:
+    return [
         "pool=files",
         f"pool.root={root}",
         "pool.max_bad_fraction=0.2",
@@ -46,11 +49,18 @@ def _curate(
         "benchmark.gsm8k.gold=verbatim",
         "quality=questions",
         "selection.length=solution_or_question_words",
-        *overrides,
-        storage=storage,
-    )
-    path = run_curate(prepare_curate(recipe))
+    ]
+
+
+def _read_outcome(path: Path) -> dict[str, bytes]:
     return {name: (path / name).read_bytes() for name in FILES}
+
+
+def _curate(
+    compose: Callable[..., Recipe], root: Path, storage: Path, *overrides: str
+) -> dict[str, bytes]:
+    recipe = compose(*_list_overrides(root), *overrides, storage=storage)
+    return _read_outcome(run_curate(prepare_curate(recipe)))
 
 
 @pytest.mark.parametrize("mode", ["overlap", "s1"])
@@ -73,3 +83,55 @@ def test_ray_data_gives_the_bytes_of_judging_in_turn(
     assert on_ray == in_turn
     reasons = {json.loads(line)["step"] for line in in_turn["rejected.jsonl"].splitlines()}
     assert {"sources", "decontaminate", "selection"} <= reasons
+
+
+def test_a_relative_root_is_below_the_directory_of_the_job(
+    ray_head: None,
+    tiny: Callable[..., Recipe],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _write_pool(tmp_path / "pool", seed=1)
+    # Ray was started elsewhere, and its processes stand there.
+    monkeypatch.chdir(tmp_path)
+
+    in_turn = _curate(tiny, Path("pool"), tmp_path / "one", "screening=in_turn")
+    on_ray = _curate(tiny, Path("pool"), tmp_path / "two", "screening=ray_data")
+
+    assert on_ray == in_turn
+
+
+@pytest.fixture
+def nodes(tmp_path: Path) -> Iterator[Nodes]:
+    """Start a head that offers no CPU and a node that finds the directory of the pool empty."""
+    (tmp_path / "private").mkdir()
+    veil = ("unshare", "--mount", "sh", "-c", HIDE, "sh", str(tmp_path / "private"))
+    if subprocess.run([*veil, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("hiding a directory needs root and a kernel that has mount namespaces")
+    variables = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    with make_nodes(tmp_path, with_token=False, variables=variables) as cluster:
+        cluster.start_head("--num-cpus=0", "--include-dashboard=false")
+        wait_for_port(cluster.host, cluster.gcs_port, cluster.processes["head"])
+        cluster.join("worker", "--num-cpus=2", wrapper=veil)
+        cluster.wait_for_nodes(2)
+        yield cluster
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_only_the_node_of_the_job_needs_the_files(nodes: Nodes, tmp_path: Path) -> None:
+    root = tmp_path / "private" / "pool"
+    _write_pool(root, seed=1)
+    common = [
+        sys.executable, "-m", "jobs.curate", "experiment=tiny", *_list_overrides(root),
+        f"ray.address={nodes.address}", "ray.require_token=false",
+    ]  # fmt: skip
+
+    outcomes = []
+    for screening in ("in_turn", "ray_data"):
+        storage = f"paths.storage={tmp_path / screening}"
+        done = nodes.run(*common, f"screening={screening}", storage)
+        assert done.returncode == 0, done.stderr[-3000:]
+        outcomes.append(_read_outcome(Path(done.stdout.strip())))
+
+    assert outcomes[0] == outcomes[1]
