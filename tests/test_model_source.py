@@ -396,6 +396,58 @@ def test_staged_directory_on_error_keeps_the_old_target(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["export"]
 
 
+def stage_elsewhere(target: Path) -> subprocess.Popen[str]:
+    """Return another process that has begun to write a target and waits."""
+    script = textwrap.dedent(
+        """
+        import sys
+        from pathlib import Path
+        from s1ray.model_source.staging import staged_directory
+        with staged_directory(Path(sys.argv[1]), is_replacing=True) as staging:
+            (staging / "weights").write_text("half")
+            print(staging, flush=True)
+            sys.stdin.read()
+        """
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(target)],
+        cwd=REPOSITORY,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().strip()
+    return process
+
+
+def test_staged_directory_removes_what_a_killed_writer_of_its_target_left(tmp_path: Path) -> None:
+    target, other = tmp_path / "export", tmp_path / "export.v2"
+    for killed in (target, other):
+        with stage_elsewhere(killed) as process:
+            process.kill()
+    assert len(list(tmp_path.iterdir())) == 2
+
+    with stage_elsewhere(target) as living:
+        with staged_directory(target, is_replacing=True) as staging:
+            (staging / "weights").write_text("whole", encoding="utf-8")
+        left = {path.name for path in tmp_path.glob(".export.*") if path.name[8].isdigit()}
+        living.kill()
+
+    assert left == {f".export.{living.pid}.partial"}
+    assert len(list(tmp_path.glob(".export.v2.*.partial"))) == 1
+    assert (target / "weights").read_text(encoding="utf-8") == "whole"
+
+
+def test_staged_directory_keeps_the_old_target_while_there_is_no_other(tmp_path: Path) -> None:
+    moved = tmp_path / ".export.4194305.old"  # one more than the largest process number
+    moved.mkdir()
+    with staged_directory(tmp_path / "export", is_replacing=True):
+        assert moved.exists()
+    with staged_directory(tmp_path / "export", is_replacing=True):
+        assert not moved.exists()
+
+
 def test_build_once_removes_what_a_killed_process_left(tmp_path: Path) -> None:
     left_over = tmp_path / ".model.1.partial"
     left_over.mkdir()

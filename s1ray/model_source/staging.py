@@ -7,6 +7,7 @@ disk is full. It does not know what it builds.
 import errno
 import fcntl
 import os
+import re
 import shutil
 import stat
 from collections.abc import Callable, Iterator
@@ -76,7 +77,8 @@ def explain_disk_full(error: BaseException, *, path: Path) -> OSError:
 def staged_directory(target: Path, *, is_replacing: bool) -> Iterator[Path]:
     """Yield an empty directory that becomes ``target`` when the block ends without an error.
 
-    Files are flushed to the disk before the rename and are as readable as the umask allows.
+    Files are flushed to the disk before the rename and are as readable as the umask allows. A
+    target has one writer at a time; what killed ones left beside it is removed first.
 
     Args:
         target: Appears complete, or is left as it was.
@@ -86,8 +88,8 @@ def staged_directory(target: Path, *, is_replacing: bool) -> Iterator[Path]:
         OSError: The disk is full (``ENOSPC``), or the target exists and is not to be replaced.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
+    _remove_left_over(target)
     staging = target.parent / f".{target.name}.{os.getpid()}.partial"
-    shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir()
     try:
         yield staging
@@ -106,6 +108,33 @@ def staged_directory(target: Path, *, is_replacing: bool) -> Iterator[Path]:
         if isinstance(error, Exception) and is_disk_full(error):
             raise explain_disk_full(error, path=target) from error
         raise
+
+
+def _remove_left_over(target: Path) -> None:
+    """Delete what killed writers of a target left beside it.
+
+    Whether a writer on another host lives is not known here; that there is one at a time, is.
+    """
+    name = re.compile(rf"\.{re.escape(target.name)}\.(\d+)\.(partial|old)")
+    for path in target.parent.iterdir():
+        match = name.fullmatch(path.name)
+        if match is None or _is_another_process(int(match[1])):
+            continue
+        # Killed between its two renames, a writer has left the old target alone: it stays for now.
+        if match[2] == "partial" or target.exists():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_another_process(pid: int) -> bool:
+    if pid == os.getpid():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def flush_tree(root: Path) -> None:
