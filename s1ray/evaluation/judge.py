@@ -7,6 +7,7 @@ knows a chat engine; it does not know which answers are brought before it.
 import asyncio
 import hashlib
 import json
+import logging
 import threading
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from s1ray.generation.engine import Sampling
 from s1ray.line_file import read_whole_lines
 
 _REPLIES = {"yes": True, "no": False}
+
+logger = logging.getLogger(__name__)
 
 
 class ChatJudge(ClosedAtEnd):
@@ -44,7 +47,7 @@ class ChatJudge(ClosedAtEnd):
 
         Raises:
             ValueError: The endpoint refuses the request.
-            RuntimeError: It failed too often, or replied neither yes nor no.
+            RuntimeError: It failed too often.
         """
         prompt = self._config.prompt.format(gold=gold, answer=answer)
         key = self._key(prompt)
@@ -97,19 +100,20 @@ class ChatJudge(ClosedAtEnd):
 
 
 def read_reply(reply: str) -> bool:
-    """Return what a reply says; its first word counts.
+    """Return whether a reply says yes; its first word counts.
 
-    Raises:
-        RuntimeError: That is neither yes nor no.
+    Rules found the answers unequal before, so a reply that is neither yes nor no leaves it at that:
+    asked again at temperature 0, the judge would say the same.
     """
     words = reply.strip().lower().strip("*\"'").split()
     word = words[0].strip(".,:;!*\"'") if words else ""
     if word not in _REPLIES:
-        raise RuntimeError(
-            f"the judge replied {reply!r}, neither yes nor no. Use another model or prompt "
-            "(grading.judge); what was judged is kept."
+        logger.warning(
+            "the judge replied %r, neither yes nor no, which counts as no. Use another model or "
+            "prompt (grading.judge).",
+            reply,
         )
-    return _REPLIES[word]
+    return _REPLIES.get(word, False)
 
 
 def _read_cache(path: Path) -> dict[str, bool]:

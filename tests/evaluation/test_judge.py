@@ -123,15 +123,9 @@ def test_reply_yes(reply: str) -> None:
     assert read_reply(reply)
 
 
-@pytest.mark.parametrize("reply", ["no", "No!", '"no"'])
-def test_reply_no(reply: str) -> None:
+@pytest.mark.parametrize("reply", ["no", "No!", '"no"', "", "maybe", "yesterday"])
+def test_reply_that_says_no_or_nothing_leaves_answers_unequal(reply: str) -> None:
     assert not read_reply(reply)
-
-
-@pytest.mark.parametrize("reply", ["", "maybe", "yesterday"])
-def test_reply_that_is_neither_is_refused(reply: str) -> None:
-    with pytest.raises(RuntimeError, match="neither yes nor no"):
-        read_reply(reply)
 
 
 def test_judge_that_takes_no_temperature_is_refused(cache: Path) -> None:

@@ -24,6 +24,7 @@ from s1ray.config.search import (
 )
 from s1ray.orchestration.answering.evaluate import list_trained
 from s1ray.orchestration.answering.evaluation import describe_protocol
+from s1ray.orchestration.answering.judge import check_judge
 from s1ray.orchestration.answering.questions import QuestionSet, read_questions
 from s1ray.orchestration.dashboard.sink import RUN_ID, TRIAL
 from s1ray.orchestration.fine_tune.train import TrainPlan, prepare_train
@@ -93,6 +94,7 @@ def prepare_sweep(recipe: Recipe, overrides: Sequence[str]) -> SweepPlan:
             "checkpoint.resume=never would train anew in every trial what trials share, and again "
             "after each restart. Leave it out, or give the sweep a name= of its own."
         )
+    check_judge(recipe.grading)
     points = [
         dataclasses.replace(point, changes={**point.changes, **equalise(recipe.search.equal)})
         for point in draw_points(recipe.search)
