@@ -30,7 +30,7 @@ def test_cost_is_hours_times_devices_times_price() -> None:
             own_recipe(replicas=3),
             r"replicas=3 does not divide .*num_workers=16.*\[1, 2, 4, 8, 16\]",
         ),
-        (own_recipe(sequence_parallel=16), r"sequence_parallel=16 .*40 query and 8 key-value heads.* 8, "),
+        (own_recipe(sequence_parallel=16), r"=16 .*40 query and 8 key-value heads.* 8, "),
         (own_recipe(num_workers=32), r"num_workers=32, but cluster=h100_2x8_8x400g has 16 GPUs"),
     ],
 )
