@@ -141,6 +141,10 @@ def _raise(_: _Instant) -> None:
     raise RuntimeError("a fault on one rank")
 
 
+def _refuse_input(_: _Instant) -> None:
+    raise ValueError("bad input on one rank")
+
+
 def _fill_disk(_: _Instant) -> None:
     """No file of this process grows any further, until another one takes its place."""
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -198,6 +202,7 @@ FAULTS: Mapping[str, Callable[[_Instant], None]] = {
     "hung": _in_mid_step(_stand_still),
     "asked to stop": _in_mid_step(_ask_to_stop),
     "exception": _in_mid_step(_raise),
+    "bad input": _in_mid_step(_refuse_input),
     "not a number": _turn_into_nan,
     "node killed": _in_mid_step(_kill_node),
     "controller killed": _in_mid_step(_kill_controller),

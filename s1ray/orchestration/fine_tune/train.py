@@ -25,10 +25,11 @@ from s1ray.orchestration.cluster.session import ray_session
 from s1ray.orchestration.fine_tune.accounts import COST, read_account
 from s1ray.orchestration.fine_tune.energy import ENERGY
 from s1ray.orchestration.fine_tune.fitting import plan_fit
+from s1ray.orchestration.fine_tune.outcome import OUTCOME, explain_failure, read_outcome
 from s1ray.orchestration.fine_tune.placement import free_placement
 from s1ray.orchestration.fine_tune.starting import DATA, check_start, choose_start, identify_origin
 from s1ray.orchestration.fine_tune.stopping import STOP, run_aside, stop_on_signals
-from s1ray.orchestration.fine_tune.train_worker import OUTCOME, START, WorkerTask, train_worker
+from s1ray.orchestration.fine_tune.train_worker import START, WorkerTask, train_worker
 from s1ray.orchestration.fine_tune.watching import watch_training
 from s1ray.orchestration.fine_tune.workers import (
     check_nodes,
@@ -166,10 +167,11 @@ def run_train(plan: TrainPlan, *, worker: Worker = train_worker) -> Path:
         ):
             check_nodes(job, traces_path=plan.traces_path)
             _fit(plan, job, worker)
-        outcome = json.loads((run.path / OUTCOME).read_text(encoding="utf-8"))
-        if outcome["error"] is not None:
-            raise RuntimeError(outcome["error"])
-        if not outcome["is_finished"]:
+        outcome = read_outcome(run.path)
+        assert outcome is not None  # rank 0 has written it
+        if outcome.error is not None:
+            raise RuntimeError(outcome.error)
+        if not outcome.is_finished:
             say("stopped with a checkpoint; the same command goes on from there")
             raise SystemExit(128 + (stop.signal or 0))
         stage.files += _list_results(run, planned=planned)
@@ -269,8 +271,7 @@ def _fit(plan: TrainPlan, job: FineTuneJob, worker: Worker) -> None:
         run_aside(trainer.fit)
     except (ray.train.TrainingFailedError, RayActorError) as error:
         raise RuntimeError(
-            f"training failed {settings.max_failures + 1} times, the last time with: {error}\n"
-            "The last good checkpoint is kept; run the same command again to go on from it."
+            explain_failure(run.path, error, max_failures=settings.max_failures)
         ) from error
     finally:
         free_placement(run.path)

@@ -17,16 +17,17 @@ from s1ray.config.planning import ClusterConfig
 from s1ray.config.training import ShardingConfig
 from s1ray.curation.traces import read_traces
 from s1ray.orchestration.fine_tune.energy import EnergyMeter, open_counter
+from s1ray.orchestration.fine_tune.outcome import Outcome, read_outcome, write_outcome
 from s1ray.orchestration.fine_tune.placement import note_placement
 from s1ray.orchestration.fine_tune.spending import Spending
 from s1ray.orchestration.fine_tune.stopping import STOP
 from s1ray.orchestration.run_directory.events import EventLog
 from s1ray.orchestration.run_directory.runs import write_json
 from s1ray.records import StepMetrics
+from s1ray.training.checkpoints.peers import join_peers
 from s1ray.training.fine_tune import FineTuneJob, FineTuneStart, fine_tune
 from s1ray.training.host_memory import keep_freed_memory
 
-OUTCOME = "outcome.json"
 START = "start.json"
 
 
@@ -58,13 +59,38 @@ def work(task: WorkerTask, *, after_step: Callable[[StepMetrics], None]) -> None
             where one is due, is not yet begun.
 
     Raises:
-        Exception: Anything that another attempt may not meet again. What it would meet again (bad
-            input, a loss that is not finite) goes into ``outcome.json`` instead.
+        Exception: Anything that may be this worker's alone: the others may wait for it, and Ray
+            ends them. What another attempt would meet again is in ``outcome.json``, too.
     """
     job, rank = _take_part(task), ray.train.get_context().get_world_rank()
-    is_writer = rank == 0
-    if is_writer:
+    if rank == 0:
         note_placement(job.run_path)
+    if _is_given_up(job):
+        return
+    try:
+        is_finished = _fine_tune(task, job, rank=rank, after_step=after_step)
+        outcome = Outcome(is_finished=is_finished, error=None)
+    except FloatingPointError as error:  # summed over all ranks, so that all of them end alike
+        outcome = Outcome.of_error(error)
+    except ValueError as error:
+        write_outcome(job.run_path, Outcome.of_error(error), rank=rank)
+        raise
+    if rank == 0:
+        write_outcome(job.run_path, outcome, rank=rank)
+
+
+def _is_given_up(job: FineTuneJob) -> bool:
+    """Whether an attempt before this one met what this one would meet again; one answer for all."""
+    peers = join_peers(timeout_seconds=job.checkpoint.commit_timeout_seconds)
+    before = peers.decide(lambda: read_outcome(job.run_path))
+    return before is not None and before.error is not None
+
+
+def _fine_tune(
+    task: WorkerTask, job: FineTuneJob, *, rank: int, after_step: Callable[[StepMetrics], None]
+) -> bool:
+    """Return whether the run is finished, otherwise it was asked to stop."""
+    is_writer = rank == 0
     records = _Records(task, job) if is_writer else None
     meter = EnergyMeter(job.run_path, rank=rank, counter=open_counter())
     drain = _DrainWatch(task.drain_poll_seconds)
@@ -76,20 +102,14 @@ def work(task: WorkerTask, *, after_step: Callable[[StepMetrics], None]) -> None
         drain.after_step(metrics)
         after_step(metrics)
 
-    error, is_finished = None, False
-    try:
-        is_finished = fine_tune(
-            job,
-            read_traces(task.traces_path),
-            on_start=records.begin if records is not None else lambda _: None,
-            on_step=on_step,
-            should_stop=lambda: is_writer and (job.run_path / STOP).exists(),
-            should_hurry=lambda: drain.is_draining,
-        )
-    except (ValueError, FloatingPointError) as bad:  # a restart would meet the same again
-        error = f"{type(bad).__name__}: {bad}"
-    if is_writer:
-        write_json(job.run_path / OUTCOME, {"is_finished": is_finished, "error": error})
+    return fine_tune(
+        job,
+        read_traces(task.traces_path),
+        on_start=records.begin if records is not None else lambda _: None,
+        on_step=on_step,
+        should_stop=lambda: is_writer and (job.run_path / STOP).exists(),
+        should_hurry=lambda: drain.is_draining,
+    )
 
 
 def _take_part(task: WorkerTask) -> FineTuneJob:
