@@ -24,6 +24,7 @@ from s1ray.evaluation.solver import Solver
 from s1ray.generation.budget import BudgetPolicy
 from s1ray.generation.build import build_engine
 from s1ray.model_source.model_directory import load_tokenizer
+from s1ray.orchestration.cluster.room import Need, await_room
 from s1ray.orchestration.run_directory.lease import is_abandoned
 from s1ray.orchestration.terminal import say
 from s1ray.records import Completion
@@ -121,8 +122,10 @@ def evaluation_replicas(
         replica: What the deployment holds.
 
     Raises:
+        RefusedError: A Ray of our own is too small for them.
         RuntimeError: The replicas did not come up.
     """
+    await_room(describe_need(config))
     say(f"loading the model into {config.num_replicas} evaluation replica(s)")
     start_serve()
     deploy = serve.deployment(
@@ -139,6 +142,16 @@ def evaluation_replicas(
         yield _solve_on(serve.run(deploy(replica).bind(settings), name=name, route_prefix=None))
     finally:
         serve.delete(name)
+
+
+def describe_need(config: ServingConfig) -> Need:
+    """Return what all replicas hold together."""
+    return Need(
+        name="evaluation replicas",
+        count=config.num_replicas,
+        each={"CPU": config.num_cpus, "GPU": config.num_gpus},
+        remedy="lower serving.num_replicas, serving.num_cpus or serving.num_gpus",
+    )
 
 
 def _solve_on(handle: DeploymentHandle[Replica]) -> Solve:

@@ -16,8 +16,9 @@ from s1ray.orchestration.terminal import say
 
 ROOT = Path(__file__).parents[3]
 
-
 LOCAL = "local"
+_OWN = "s1ray.io/own"
+"""A label of the one node of a Ray of our own, so that every process on it can tell."""
 
 
 def choose_address(config: RayConfig) -> str:
@@ -52,6 +53,7 @@ def ray_session(
             address=LOCAL,
             num_cpus=config.num_cpus,
             object_store_memory=int(config.object_store_gib * 2**30),
+            labels={_OWN: "true"},
             include_dashboard=False,
             logging_level=logging.ERROR,
             log_to_driver=False,
@@ -68,6 +70,11 @@ def ray_session(
         yield
     finally:
         ray.shutdown()
+
+
+def is_own_ray() -> bool:
+    """Whether the Ray that is connected was begun by a job of ours, and ends with it as it is."""
+    return any(_OWN in node["Labels"] for node in ray.nodes())  # type: ignore[no-untyped-call]
 
 
 def refuse_silence(address: str, *, answer_seconds: float) -> None:

@@ -165,7 +165,7 @@ def run_train(plan: TrainPlan, *, worker: Worker = train_worker) -> Path:
             stop_on_signals(run.path) as stop,
             watch_training(run.path, title="train", num_workers=recipe.sharding.num_workers),
         ):
-            check_nodes(job, traces_path=plan.traces_path)
+            check_nodes(job, recipe.ray, traces_path=plan.traces_path)
             _fit(plan, job, worker)
         outcome = read_outcome(run.path)
         assert outcome is not None  # rank 0 has written it

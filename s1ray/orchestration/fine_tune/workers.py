@@ -8,6 +8,7 @@ from ray.train import ScalingConfig
 from s1ray.config.recipe import Recipe
 from s1ray.config.tracking import RayConfig
 from s1ray.config.training import ShardingConfig
+from s1ray.orchestration.cluster.room import Need, await_room
 from s1ray.orchestration.cluster.storage import refuse_unreadable, refuse_unshared
 from s1ray.training.fine_tune import FineTuneJob
 
@@ -31,12 +32,13 @@ def check_num_workers(recipe: Recipe) -> None:
         )
 
 
-def check_nodes(job: FineTuneJob, *, traces_path: Path) -> None:
-    """Ask all nodes of the Ray that is connected for what the workers read and write.
+def check_nodes(job: FineTuneJob, settings: RayConfig, *, traces_path: Path) -> None:
+    """Ask the nodes of the Ray that is connected for what the workers read, write and hold.
 
     Raises:
-        RefusedError: A node lacks some of it.
+        RefusedError: A node lacks files, or there are too few processors for good.
     """
+    await_room(describe_need(settings, job.sharding))
     resource = "GPU" if job.sharding.device == "cuda" else "CPU"
     refuse_unshared(job.run_path, resource=resource)
     for path, remedy in (
@@ -50,12 +52,25 @@ def check_nodes(job: FineTuneJob, *, traces_path: Path) -> None:
 
 def describe_workers(settings: RayConfig, sharding: ShardingConfig) -> ScalingConfig:
     """Return how many workers Ray Train is to start, and what each holds."""
-    use_gpu = sharding.device == "cuda"
     num_workers: Any = sharding.num_workers  # Ray's annotation lacks the range it documents
     if settings.min_workers is not None:
         num_workers = (settings.min_workers, num_workers)
     return ScalingConfig(
         num_workers=num_workers,
-        use_gpu=use_gpu,
-        resources_per_worker={"CPU": settings.worker_cpus} | ({"GPU": 1} if use_gpu else {}),
+        use_gpu=sharding.device == "cuda",
+        resources_per_worker=_hold(settings, sharding),
     )
+
+
+def describe_need(settings: RayConfig, sharding: ShardingConfig) -> Need:
+    """Return what the fewest workers that may train hold together."""
+    return Need(
+        name="training workers",
+        count=settings.min_workers or sharding.num_workers,
+        each=_hold(settings, sharding),
+        remedy="lower sharding.num_workers or ray.worker_cpus",
+    )
+
+
+def _hold(settings: RayConfig, sharding: ShardingConfig) -> dict[str, float]:
+    return {"CPU": settings.worker_cpus} | ({"GPU": 1} if sharding.device == "cuda" else {})

@@ -1,0 +1,120 @@
+"""Too few processors are said, and refused where there will never be more."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from s1ray.orchestration.cluster.room import Need, describe_shortage
+from s1ray.orchestration.cluster.session import ROOT
+from tests.ray_nodes import START_SECONDS, Nodes, make_nodes, wait_for_port
+
+JOBS = [
+    ("train", ("sharding.num_workers=2",), "2 training workers of 1 CPU each"),
+    (
+        "evaluate",
+        ("target=base", "serving.num_replicas=2", "serving.num_cpus=1"),
+        "2 evaluation replicas of 1 CPU each",
+    ),
+]
+EIGHT = {"CPU": 96.0, "GPU": 8.0}
+
+
+def need(count: int, **each: float) -> Need:
+    return Need(name="workers", count=count, each=each, remedy="ask for less")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "nodes"),
+    [
+        (need(16, GPU=1, CPU=12), [EIGHT, EIGHT]),
+        (need(3, CPU=0.2, GPU=0), [{"CPU": 0.6}]),
+        (need(5, CPU=0), []),
+    ],
+)
+def test_room_that_is_just_enough_is_no_shortage(
+    wanted: Need, nodes: Sequence[Mapping[str, float]]
+) -> None:
+    assert describe_shortage(wanted, nodes) is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "nodes", "said"),
+    [
+        (
+            need(16, GPU=1, CPU=1),
+            [EIGHT],
+            "16 GPUs and 16 CPUs (16 workers of 1 GPU and 1 CPU each); the cluster has 8 GPUs and "
+            "96 CPUs, room for 8",
+        ),
+        (
+            need(1, CPU=3),  # no process lies on two nodes
+            [{"CPU": 2.0}, {"CPU": 2.0}],
+            "3 CPUs (1 workers of 3 CPUs each); the cluster has 4 CPUs, room for 0",
+        ),
+        (need(1, GPU=0.5), [{"CPU": 2.0}], "0.5 GPUs (1 workers of 0.5 GPUs each); the cluster"),
+    ],
+)
+def test_shortage_names_what_is_needed_and_what_is_there(
+    wanted: Need, nodes: Sequence[Mapping[str, float]], said: str
+) -> None:
+    assert (describe_shortage(wanted, nodes) or "").startswith(said)
+
+
+def command(job: str, storage: Path, *overrides: str) -> list[str]:
+    words = ("experiment=tiny", f"paths.storage={storage}", *overrides)
+    return [sys.executable, "-m", f"jobs.{job}", *words]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("job", "overrides", "needed"), JOBS)
+def test_ray_of_our_own_that_is_too_small_is_refused(
+    tmp_path: Path, job: str, overrides: tuple[str, ...], needed: str
+) -> None:
+    words = command(job, tmp_path, *overrides, "ray.num_cpus=1")
+
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=400, check=False)
+
+    said = " ".join(done.stderr.split())
+    assert done.returncode == 2, said
+    assert f"no room for 2 CPUs ({needed}); the cluster has 1 CPU, room for 1." in said
+    assert "raise ray.num_cpus" in said
+
+
+@pytest.fixture
+def nodes(tmp_path: Path) -> Iterator[Nodes]:
+    """A head with one CPU."""
+    with make_nodes(tmp_path, variables={"PYTHONPATH": str(ROOT)}) as nodes:
+        nodes.start_head("--num-cpus=1", "--include-dashboard=false")
+        wait_for_port(nodes.host, nodes.gcs_port, nodes.processes["head"])
+        yield nodes
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("job", "overrides", "needed"), JOBS)
+def test_cluster_that_is_too_small_is_waited_for_aloud(
+    tmp_path: Path, nodes: Nodes, job: str, overrides: tuple[str, ...], needed: str
+) -> None:
+    words = command(job, tmp_path / "runs", *overrides, f"ray.address={nodes.address}")
+    log = tmp_path / "said.txt"
+
+    with (
+        log.open("w") as stderr,
+        subprocess.Popen(words, cwd=ROOT, env=nodes.environment, stderr=stderr) as process,
+    ):
+        wait_for_words(log, f"waiting for 2 CPUs ({needed})", process)
+        nodes.join("more", "--num-cpus=1")
+
+    assert process.returncode == 0, log.read_text()
+
+
+def wait_for_words(log: Path, words: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while words not in " ".join(log.read_text().split()):
+        assert time.monotonic() < deadline, log.read_text()
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.2)
