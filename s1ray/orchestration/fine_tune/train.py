@@ -27,7 +27,13 @@ from s1ray.orchestration.fine_tune.energy import ENERGY
 from s1ray.orchestration.fine_tune.fitting import plan_fit
 from s1ray.orchestration.fine_tune.outcome import OUTCOME, explain_failure, read_outcome
 from s1ray.orchestration.fine_tune.placement import free_placement
-from s1ray.orchestration.fine_tune.starting import DATA, check_start, choose_start, identify_origin
+from s1ray.orchestration.fine_tune.starting import (
+    DATA,
+    check_start,
+    choose_start,
+    identify_origin,
+    settle_resume,
+)
 from s1ray.orchestration.fine_tune.stopping import STOP, run_aside, stop_on_signals
 from s1ray.orchestration.fine_tune.train_worker import START, WorkerTask, train_worker
 from s1ray.orchestration.fine_tune.watching import watch_training
@@ -144,7 +150,8 @@ def run_train(plan: TrainPlan, *, worker: Worker = train_worker) -> Path:
         SystemExit: It was asked to stop, and stopped with a checkpoint.
     """
     run, recipe = plan.run, plan.recipe
-    is_starting_over = recipe.checkpoint.resume == "never"
+    resume = settle_resume(recipe.checkpoint, run)
+    is_starting_over = resume == "never"
     if run.is_finished and not is_starting_over:
         if plan.curation is not None and plan.curation.run.is_finished:
             run_curate(plan.curation)
@@ -155,7 +162,8 @@ def run_train(plan: TrainPlan, *, worker: Worker = train_worker) -> Path:
     planned = _plan_fit(plan)
     with open_stage(run, recipe, is_starting_over=is_starting_over) as stage:
         job = describe_job(plan)
-        job = replace(job, resume_from=choose_start(recipe.checkpoint, run, identity=job.identity))
+        origin = choose_start(recipe.checkpoint, run, resume=resume, identity=job.identity)
+        job = replace(job, resume_from=origin)
         for name in (OUTCOME, STOP, START):
             (run.path / name).unlink(missing_ok=True)
         if is_starting_over:

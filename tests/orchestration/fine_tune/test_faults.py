@@ -173,6 +173,36 @@ def test_run_that_failed_goes_on_with_the_same_command_whatever_ray_remembers(
     assert_same_bits(reference, path)
 
 
+@pytest.mark.parametrize("name", ["never", "step_00000001.a0"])
+def test_run_that_turned_away_from_checkpoints_and_failed_goes_on_with_the_same_command(
+    reference: Reference, compose_again: Compose, disturb: Callable[..., Path], name: str
+) -> None:
+    first = compose_again("ray.max_failures=0")
+    path = prepare_train(first).run.path
+    resume = name if name == "never" else path / CHECKPOINTS / name
+    again = compose_again("ray.max_failures=0", f"checkpoint.resume={resume}")
+    for recipe in (first, again):
+        with pytest.raises(RuntimeError, match="a fault on one rank"):
+            disturb(recipe, name="exception", rank=1, is_lasting=True)
+
+    run_train(prepare_train(again))
+
+    assert read_json(path / START)["step"] == STEP - 1
+    assert_same_bits(reference, path)
+
+
+def test_finished_run_starts_over_where_never_is_asked_again(
+    reference: Reference, compose_again: Compose
+) -> None:
+    recipe = compose_again("checkpoint.resume=never")
+
+    for _ in range(2):
+        path = run_train(prepare_train(recipe))
+
+        assert read_json(path / START)["step"] == 0
+        assert_same_bits(reference, path)
+
+
 def test_stop_within_the_grace_time_costs_nothing(
     reference: Reference, compose_again: Compose, disturb: Callable[..., Path]
 ) -> None:

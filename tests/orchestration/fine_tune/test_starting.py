@@ -1,21 +1,25 @@
 """What cannot be gone on from is refused before any worker is started."""
 
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from s1ray.config.recipe import Recipe
-from s1ray.orchestration.fine_tune.starting import choose_start
-from s1ray.orchestration.fine_tune.train import describe_job, prepare_train
-from s1ray.orchestration.run_directory.runs import RefusedError, begin_run
+from s1ray.orchestration.fine_tune.starting import choose_start, settle_resume
+from s1ray.orchestration.fine_tune.train import TrainPlan, describe_job, prepare_train
+from s1ray.orchestration.run_directory.runs import RefusedError, Run, begin_run, finish_run
 from s1ray.training.checkpoints.commit import (
     CheckpointKind,
     Manifest,
     name_checkpoint,
+    read_manifest,
     record_file,
     write_manifest,
 )
+from s1ray.training.checkpoints.search import list_committed
+from s1ray.training.fine_tune import CHECKPOINTS
 
 Compose = Callable[..., Recipe]
 DRIFTS = {
@@ -45,11 +49,17 @@ TRACE = (
 )
 
 
-def commit(directory: Path, *, identity: Mapping[str, str]) -> Path:
-    made = name_checkpoint(directory, step=2)
+def choose(recipe: Recipe, run: Run, *, identity: Mapping[str, str]) -> Path | None:
+    """Choose where a run starts as a job does that holds it."""
+    resume = settle_resume(recipe.checkpoint, run)
+    return choose_start(recipe.checkpoint, run, resume=resume, identity=identity)
+
+
+def commit(directory: Path, *, identity: Mapping[str, str], step: int = 2) -> Path:
+    made = name_checkpoint(directory, step=step)
     (made / "payload").write_bytes(b"weights")
     manifest = Manifest(
-        step=2,
+        step=step,
         samples_consumed=8,
         kind=CheckpointKind.PERMANENT,
         world_size=1,
@@ -72,10 +82,10 @@ def test_run_from_another_ones_checkpoint_is_another_run_until_it_has_its_own(
     assert plan.run.name != plain.name
     begin_run(plan.run, config_yaml="")
 
-    assert choose_start(recipe.checkpoint, plan.run, identity=identity) == checkpoint
+    assert choose(recipe, plan.run, identity=identity) == checkpoint
 
     commit(plan.run.path / "checkpoints", identity=identity)
-    assert choose_start(recipe.checkpoint, plan.run, identity=identity) is None
+    assert choose(recipe, plan.run, identity=identity) is None
 
 
 def test_own_earlier_checkpoint_names_the_same_run(
@@ -86,6 +96,67 @@ def test_own_earlier_checkpoint_names_the_same_run(
     own = commit(plan.run.path / "checkpoints", identity=describe_job(plan).identity)
 
     assert prepare_train(tiny(traces, f"checkpoint.resume={own}")).run == plan.run
+
+
+@pytest.fixture
+def started(tmp_path: Path, tiny: Compose) -> TrainPlan:
+    """A run that has the checkpoints 2 and 4."""
+    plan = prepare_train(tiny(f"traces={write_traces(tmp_path)}"))
+    begin_run(plan.run, config_yaml="")
+    for step in (2, 4):
+        commit(plan.run.path / CHECKPOINTS, identity=describe_job(plan).identity, step=step)
+    return plan
+
+
+def list_steps(run: Run) -> list[int]:
+    return sorted(read_manifest(path).step for path in list_committed(run.path / CHECKPOINTS))
+
+
+@pytest.mark.parametrize("name", ["never", "step_00000002.a0"])
+def test_checkpoints_are_deleted_once_and_the_same_command_goes_on_from_new_ones(
+    tmp_path: Path, tiny: Compose, started: TrainPlan, name: str
+) -> None:
+    run, identity = started.run, describe_job(started).identity
+    resume = name if name == "never" else run.path / CHECKPOINTS / name
+    recipe = tiny(f"traces={tmp_path}/traces.jsonl", f"checkpoint.resume={resume}")
+
+    choose(recipe, run, identity=identity)
+    assert list_steps(run) == ([] if name == "never" else [2])
+
+    commit(run.path / CHECKPOINTS, identity=identity, step=6)
+    if name != "never":  # as retention does
+        shutil.rmtree(run.path / CHECKPOINTS / name)
+    assert prepare_train(recipe).run == run
+    choose(recipe, run, identity=identity)
+    assert list_steps(run) == [6]
+
+
+def test_checkpoints_are_deleted_again_where_another_command_came_between(
+    tmp_path: Path, tiny: Compose, started: TrainPlan
+) -> None:
+    run, identity = started.run, describe_job(started).identity
+    never = tiny(f"traces={tmp_path}/traces.jsonl", "checkpoint.resume=never")
+    choose(never, run, identity=identity)
+    commit(run.path / CHECKPOINTS, identity=identity, step=6)
+
+    choose(started.recipe, run, identity=identity)
+    assert list_steps(run) == [6]
+
+    choose(never, run, identity=identity)
+    assert list_steps(run) == []
+
+
+def test_finished_run_starts_over_as_often_as_it_is_asked_to(
+    tmp_path: Path, tiny: Compose, started: TrainPlan
+) -> None:
+    run, identity = started.run, describe_job(started).identity
+    never = tiny(f"traces={tmp_path}/traces.jsonl", "checkpoint.resume=never")
+    choose(never, run, identity=identity)
+    assert settle_resume(never.checkpoint, run) == "auto"
+
+    finish_run(run, files=[], summary={})
+
+    assert settle_resume(never.checkpoint, run) == "never"
 
 
 @pytest.mark.parametrize(
@@ -124,7 +195,7 @@ def test_other_data_is_refused_before_ray_starts(
     plan = prepare_train(recipe)
 
     with pytest.raises(RefusedError, match=r"data is .* and was .*allow_drift=\[data\]"):
-        choose_start(recipe.checkpoint, plan.run, identity=describe_job(plan).identity)
+        choose(recipe, plan.run, identity=describe_job(plan).identity)
 
 
 @pytest.mark.parametrize(
