@@ -34,7 +34,8 @@ class CheckpointConfig(Section):
     resume: Annotated[str, Field(min_length=1)]
     """``auto``: from the newest good checkpoint, else from the start. ``must``: refuse to start
     without one. ``never``: delete the run's checkpoints and start over. Else the path of one;
-    where it is the run's own, the run's later ones are deleted."""
+    where it is the run's own, the run's later ones are deleted. Both are done once: until the run
+    is finished, the same goes on as ``auto`` does."""
     allow_drift: tuple[str, ...]
     """Parts of the identity (data, tokenizer, ...) in which checkpoint and run may differ."""
     permanent_every_steps: Annotated[int, Field(ge=1)] | None

@@ -20,6 +20,7 @@ from s1ray.config.recipe import Recipe
 from s1ray.config.server import ServerConfig
 from s1ray.generation.build import Engines, build_engines
 from s1ray.model_source.model_directory import load_tokenizer
+from s1ray.orchestration.cluster.room import Need, await_room
 from s1ray.orchestration.cluster.session import LOCAL, choose_address, ray_session
 from s1ray.orchestration.fine_tune.stopping import wait_for_signal
 from s1ray.orchestration.fine_tune.train import prepare_train
@@ -104,6 +105,7 @@ def chat_endpoint(plan: ServerPlan) -> Iterator[None]:
     """Run the endpoint while the block runs.
 
     Raises:
+        RefusedError: A Ray of our own is too small for the replicas.
         RuntimeError: Something else is served on this Ray already.
     """
     config = plan.recipe.server
@@ -112,6 +114,7 @@ def chat_endpoint(plan: ServerPlan) -> Iterator[None]:
             "Ray Serve runs applications on this Ray already, and where it listens is settled. "
             "Point ray.address at another cluster, or end them with `serve shutdown`."
         )
+    await_room(_describe_need(plan.recipe))
     serve.shutdown()  # type: ignore[no-untyped-call]
     serve.start(
         proxy_location="HeadOnly",
@@ -131,6 +134,15 @@ def chat_endpoint(plan: ServerPlan) -> Iterator[None]:
         if choose_address(plan.recipe.ray) != LOCAL:
             # A Ray of our own ends anyway, without words about killed actors.
             serve.shutdown()  # type: ignore[no-untyped-call]
+
+
+def _describe_need(recipe: Recipe) -> Need:
+    return Need(
+        name="chat replicas",
+        count=recipe.server.min_replicas,
+        each={"CPU": recipe.serving.num_cpus, "GPU": recipe.serving.num_gpus},
+        remedy="lower server.min_replicas, serving.num_cpus or serving.num_gpus",
+    )
 
 
 def _describe_deployment(recipe: Recipe) -> dict[str, Any]:

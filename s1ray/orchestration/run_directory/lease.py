@@ -27,6 +27,8 @@ _EXIT_LOST = 1
 _WRITING_SECONDS = 0.1
 """A lease without content is younger than this, or a crash has left it."""
 _PROC = Path("/proc")
+_DEAD = ("Z", "X")
+"""States, as proc(5) has them, of a process that has ended though its parent has not asked."""
 _START_TICKS = 19
 """Where proc(5) has a process's start, counted from behind its name."""
 
@@ -76,8 +78,9 @@ def _read_start(pid: int) -> float | None:
         if not (_PROC / "self" / "stat").exists():
             return float(psutil.Process(pid).create_time())
         # The name, in brackets, may hold anything, brackets too.
-        fields = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
-        return int(fields.rpartition(")")[2].split()[_START_TICKS])
+        text = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+        fields = text.rpartition(")")[2].split()
+        return None if fields[0] in _DEAD else int(fields[_START_TICKS])
     except (FileNotFoundError, ProcessLookupError, psutil.NoSuchProcess):
         return None
 

@@ -167,8 +167,10 @@ def count_concurrent(recipes: Sequence[Recipe], resources: Mapping[str, float]) 
     for recipe in recipes:
         for stage in (_need_of_training(recipe), _need_of_evaluation(recipe)):
             need = {key: max(need.get(key, 0), stage.get(key, 0)) for key in need | stage}
-    count = min(
-        math.floor(resources.get(key, 0) / amount) for key, amount in need.items() if amount
+    count = min(  # rounded first, as floats lack the last digit: three times 0.2 are in 0.6
+        math.floor(round(resources.get(key, 0) / amount, 4))
+        for key, amount in need.items()
+        if amount
     )
     if count < 1:
         raise RefusedError(

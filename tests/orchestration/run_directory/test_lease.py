@@ -97,6 +97,14 @@ def test_run_is_abandoned_once_its_holder_is_gone_or_long_silent_elsewhere(tmp_p
     assert is_abandoned(tmp_path, stale_seconds=0)
 
 
+def test_holder_that_has_ended_has_lost_though_its_parent_has_not_asked(tmp_path: Path) -> None:
+    with hold_elsewhere(tmp_path) as holder:
+        holder.kill()
+        wait_until(lambda: psutil.Process(holder.pid).status() == psutil.STATUS_ZOMBIE)
+
+        assert is_abandoned(tmp_path, stale_seconds=60)
+
+
 def test_heartbeat_keeps_the_lease_fresh(tmp_path: Path) -> None:
     with hold_lease(tmp_path, heartbeat_seconds=0.05, stale_seconds=60):
         lease = tmp_path / LEASE
