@@ -127,7 +127,6 @@ def test_sweep_over_two_hosts(nodes: Nodes, hosts: list[Host], tmp_path: Path) -
     [
         ("runs", "set paths.storage"),
         ("cache", "put HF_HOME or paths.cache on shared storage"),
-        ("traces", "set traces to it there"),
     ],
 )
 def test_a_host_that_lacks_a_directory_is_named_before_training_begins(
