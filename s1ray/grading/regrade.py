@@ -93,10 +93,7 @@ def regrade(
     """
     if output_path.resolve() == input_path.resolve():
         raise ValueError(f"output={output_path} is the input. Give another output.")
-    placed = list(read_placed_rows(input_path))
-    for place, row in placed:
-        _check_writable(row, where=f"{input_path.name}: {place}")
-    rows = [row for _, row in placed]
+    rows = _read_writable_rows(input_path)
     items = [
         _read_item(row, where=f"row {index} of {input_path.name}", fields=fields, kind=answer_kind)
         for index, row in enumerate(rows)
@@ -114,6 +111,13 @@ def regrade(
         graded = list(pool.grade_all((answer.item for answer in stored), max_pending=max_pending))
     _write(output_path, rows=rows, graded=graded)
     return _compare(stored, graded)
+
+
+def _read_writable_rows(path: Path) -> list[Row]:
+    placed = list(read_placed_rows(path))
+    for place, row in placed:
+        _check_writable(row, where=f"{path.name}: {place}")
+    return [row for _, row in placed]
 
 
 def _check_writable(row: Row, *, where: str) -> None:

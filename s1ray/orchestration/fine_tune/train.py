@@ -164,10 +164,7 @@ def run_train(plan: TrainPlan, *, worker: Worker = train_worker) -> Path:
         job = describe_job(plan)
         origin = choose_start(recipe.checkpoint, run, resume=resume, identity=job.identity)
         job = replace(job, resume_from=origin)
-        for name in (OUTCOME, STOP, START):
-            (run.path / name).unlink(missing_ok=True)
-        if is_starting_over:
-            shutil.rmtree(run.path / ENERGY, ignore_errors=True)
+        _forget_attempt(run, is_starting_over=is_starting_over)
         with (
             ray_session(recipe.ray),
             stop_on_signals(run.path) as stop,
@@ -184,6 +181,14 @@ def run_train(plan: TrainPlan, *, worker: Worker = train_worker) -> Path:
             raise SystemExit(128 + (stop.signal or 0))
         stage.files += _list_results(run, planned=planned)
     return run.path
+
+
+def _forget_attempt(run: Run, *, is_starting_over: bool) -> None:
+    """Remove what the workers of an attempt before left, and what they used where it is undone."""
+    for name in (OUTCOME, STOP, START):
+        (run.path / name).unlink(missing_ok=True)
+    if is_starting_over:
+        shutil.rmtree(run.path / ENERGY, ignore_errors=True)
 
 
 def _list_results(run: Run, *, planned: Estimate | None) -> list[str]:
