@@ -60,7 +60,7 @@ def describe_shortage(need: Need, nodes: Sequence[Mapping[str, float]]) -> str |
         nodes: What each node has, by Ray's names.
     """
     each = {name: amount for name, amount in need.each.items() if amount}
-    places = sum(_count_places(each, node) for node in nodes)
+    places = sum(count_places(each, node) for node in nodes)
     if not each or places >= need.count:
         return None
     wanted = _describe({name: amount * need.count for name, amount in each.items()})
@@ -71,7 +71,8 @@ def describe_shortage(need: Need, nodes: Sequence[Mapping[str, float]]) -> str |
     )
 
 
-def _count_places(each: Mapping[str, float], node: Mapping[str, float]) -> int:
+def count_places(each: Mapping[str, float], node: Mapping[str, float]) -> int:
+    """Return how many processes have room at once, where one of them holds ``each``, not all 0."""
     # Rounded first: three times 0.2 are in 0.6, though not by the last digit of a float.
     return min(
         math.floor(round(node.get(name, 0) / amount, _DIGITS)) for name, amount in each.items()

@@ -5,7 +5,6 @@ where a sweep stands follows from the trials' own manifests, and what was stoppe
 """
 
 import logging
-import math
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -26,6 +25,7 @@ from ray.tune.schedulers import (
 from s1ray.config.recipe import Recipe
 from s1ray.config.search import AshaConfig, MedianConfig, SchedulerConfig
 from s1ray.orchestration.answering.serve import start_serve
+from s1ray.orchestration.cluster.room import count_places
 from s1ray.orchestration.run_directory.runs import RefusedError
 from s1ray.orchestration.sweeps.following import FollowedTrial, Report, StopRecord
 from s1ray.orchestration.sweeps.plan import SweepPlan, TrialPlan
@@ -167,11 +167,7 @@ def count_concurrent(recipes: Sequence[Recipe], resources: Mapping[str, float]) 
     for recipe in recipes:
         for stage in (_need_of_training(recipe), _need_of_evaluation(recipe)):
             need = {key: max(need.get(key, 0), stage.get(key, 0)) for key in need | stage}
-    count = min(  # rounded first, as floats lack the last digit: three times 0.2 are in 0.6
-        math.floor(round(resources.get(key, 0) / amount, 4))
-        for key, amount in need.items()
-        if amount
-    )
+    count = count_places({key: amount for key, amount in need.items() if amount}, resources)
     if count < 1:
         raise RefusedError(
             f"a trial needs {need} and the cluster has "
