@@ -26,16 +26,16 @@ lint: install
 
 # Set-up and every check of the default lane, under 15 minutes on two cores.
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 # One of reasoning-gym's packages needs a C compiler, so it is no part of what everybody installs.
 $(GYM_STAMP): $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,gym]'
 	touch $@
 
-# Kills, real pools and whole recipes: minutes each.
+# Kills, real pools and whole recipes: minutes each, most of them spent waiting, so three at once.
 test-slow: $(GYM_STAMP)
-	$(BIN)/pytest -m 'slow and not vllm and not gpu' --durations=25
+	$(BIN)/pytest -n 3 --dist loadfile -m 'slow and not vllm and not gpu' --durations=25
 
 # vLLM's CPU build wants other versions than ours, so it has an environment of its own; torchvision
 # and its kin come with it and do not load beside this torch. Two minutes.
