@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from s1ray.config.curation import (
+    DifficultyConfig,
     FullSelectionConfig,
     LengthKind,
     S1kSelectionConfig,
     SelectionConfig,
 )
 from s1ray.curation.choice.difficulty import Verdicts, judge_difficulty, name_difficulty_stand_in
-from s1ray.curation.choice.diversity import find_domains, name_domain_stand_in
+from s1ray.curation.choice.diversity import find_domains
 from s1ray.curation.choice.selection import (
     Candidate,
     S1kRules,
@@ -24,6 +25,7 @@ from s1ray.curation.choice.selection import (
     order_s1k,
     take_prefix,
 )
+from s1ray.curation.choice.stand_ins import check_lengths, name_selection_stand_in
 from s1ray.curation.funnel import Funnel, FunnelRecorder
 from s1ray.curation.pool.items import PoolItem, ProtectedQuestion, Reason, RefusedRow, Rejection
 from s1ray.curation.screening.screening import CurationRules, screen_pool
@@ -105,25 +107,28 @@ def choose(
         keep: Holds the items that remain.
 
     Raises:
-        ValueError: Too few questions are left, or labels do not cover them.
+        ValueError: Too few questions are left, labels do not cover them, or no question has the
+            length that ranks them.
     """
     if rules.selection.after_difficulty:
-        items = recorder.sift(
-            items,
-            step="difficulty",
-            judge=judge_difficulty(verdicts, config=rules.difficulty),
-            stand_in=name_difficulty_stand_in(rules.difficulty),
+        kept = _keep_difficult(
+            items, verdicts=verdicts, config=rules.difficulty, recorder=recorder, keep=keep
         )
-    kept = keep(items)
+    else:
+        kept = keep(items)
     measure = measure_lengths(
         rules.selection.length, count_tokens=count_tokens, judged_tokens=judged_tokens
     )
     candidates = list_candidates(kept, labels=labels, measure=measure, rules=rules)
+    check_lengths(candidates, selection=rules.selection)
     places = {candidate.id: place for place, candidate in enumerate(candidates)}
     chosen = [
         places[identifier] for identifier in order_candidates(candidates, config=rules.selection)
     ]
-    _count_selection(kept, chosen=chosen, rules=rules, recorder=recorder)
+    stand_in = name_selection_stand_in(
+        kept, candidates=candidates, diversity=rules.diversity, selection=rules.selection
+    )
+    _count_selection(kept, chosen=chosen, stand_in=stand_in, recorder=recorder)
     taken = [kept[place] for place in chosen]
     return Curation(
         selected=tuple(
@@ -224,33 +229,28 @@ def order_candidates(
     return take_prefix(order, num_questions=config.num_questions)
 
 
-def name_selection_stand_in(items: Sequence[PoolItem], *, rules: CurationRules) -> str | None:
-    """Return what stands in for a teacher's traces and a model's subjects; None for nothing."""
-    notes = [name_domain_stand_in(rules.diversity)]
-    if rules.selection.length == "solution_or_question_words":
-        notes.append(
-            "words of the worked solution, or of the question where there is none, stand in for "
-            "the length of a teacher's thinking"
-        )
-    if rules.selection.length == "judges_thinking_tokens":
-        notes.append(
-            "how long the models that judged difficulty thought stands in for the length of a "
-            "teacher's thinking"
-        )
-    is_s1k = isinstance(rules.selection, S1kSelectionConfig)
-    if is_s1k and all(item.trace.is_correct is None for item in items):
-        notes.append("no row carries a graded answer of a teacher, so none is chosen for it")
-    return "; ".join(note for note in notes if note) or None
+def _keep_difficult(
+    items: Iterable[PoolItem],
+    *,
+    verdicts: Verdicts,
+    config: DifficultyConfig,
+    recorder: FunnelRecorder,
+    keep: KeepItems,
+) -> Sequence[PoolItem]:
+    count = recorder.open("difficulty", stand_in=None)
+    judge = judge_difficulty(verdicts, config=config)
+    kept = keep(recorder.sift_into(items, count=count, judge=judge))
+    count.stand_in = name_difficulty_stand_in(config, kept=kept)
+    return kept
 
 
 def _count_selection(
     items: Sequence[PoolItem],
     *,
     chosen: Iterable[int],
-    rules: CurationRules,
+    stand_in: str | None,
     recorder: FunnelRecorder,
 ) -> None:
-    stand_in = name_selection_stand_in(items, rules=rules)
     count = recorder.open("selection", stand_in=stand_in)
     count.num_in = len(items)
     taken = set(chosen)

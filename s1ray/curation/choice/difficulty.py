@@ -4,7 +4,7 @@ Models are asked elsewhere; here a verdict is a fact about a question. Where no 
 a source's own level stands in, and the funnel says so.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from s1ray.config.curation import (
     DifficultyConfig,
@@ -68,7 +68,7 @@ def find_level_reason(
         min_levels: Per source, the lowest level kept; scales differ between sources.
         keep_unlevelled: Whether rows of other sources, or without a level, stay.
     """
-    floor = min_levels.get(item.trace.question.source)
+    floor = find_floor(item, min_levels=min_levels)
     if floor is None or item.level is None:
         return None if keep_unlevelled else Reason(name="no_level", evidence={})
     if item.level < floor:
@@ -99,9 +99,26 @@ def judge_difficulty(
     return lambda _: None
 
 
-def name_difficulty_stand_in(config: DifficultyConfig) -> str | None:
-    """Return what stands in for the verdicts of s1's two models; None where models are asked."""
-    if not isinstance(config, LevelDifficultyConfig):
+def name_difficulty_stand_in(config: DifficultyConfig, *, kept: Iterable[PoolItem]) -> str | None:
+    """Return what stands in for the verdicts of s1's two models; None where models are asked.
+
+    Args:
+        config: How difficulty was judged.
+        kept: What was hard enough.
+    """
+    if isinstance(config, ModelsDifficultyConfig):
         return None
+    if not isinstance(config, LevelDifficultyConfig):
+        return "nothing stands in for models' verdicts: no question is dropped as too easy"
     levels = ", ".join(f"{name} >= {level:g}" for name, level in config.min_levels.items())
-    return f"the sources' own levels stand in for models' verdicts: {levels}"
+    note = f"the sources' own levels stand in for models' verdicts: {levels}"
+    compared = [find_floor(item, min_levels=config.min_levels) is not None for item in kept]
+    unlevelled = compared.count(False)
+    if not unlevelled:
+        return note
+    return f"{note}; {unlevelled} of the {len(compared)} questions kept have no such level"
+
+
+def find_floor(item: PoolItem, *, min_levels: Mapping[str, float]) -> float | None:
+    """Return the level below which an item goes; None where it has no level to compare."""
+    return None if item.level is None else min_levels.get(item.trace.question.source)

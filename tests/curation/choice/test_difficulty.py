@@ -83,8 +83,12 @@ def test_levels_are_named_as_a_stand_in_and_models_are_not() -> None:
     level = LevelDifficultyConfig(kind="level", min_levels={"math": 5}, keep_unlevelled=True)
     models = _ask(["m"])
 
-    assert name_difficulty_stand_in(level) == (
-        "the sources' own levels stand in for models' verdicts: math >= 5"
+    note = "the sources' own levels stand in for models' verdicts: math >= 5"
+    kept = [make_item("q", source="math", level=5)]
+    assert name_difficulty_stand_in(level, kept=kept) == note
+    others = [*kept, make_item("q", source="math"), make_item("q", source="other", level=9)]
+    assert name_difficulty_stand_in(level, kept=others) == (
+        f"{note}; 2 of the 3 questions kept have no such level"
     )
-    assert name_difficulty_stand_in(models) is None
+    assert name_difficulty_stand_in(models, kept=kept) is None
     assert judge_difficulty({}, config=NoDifficultyConfig(kind="none"))(ITEM) is None
