@@ -20,6 +20,8 @@ from s1ray.generation.engine import Sampling
 from s1ray.line_file import read_whole_lines
 
 _REPLIES = {"yes": True, "no": False}
+_HARMLESS = "4"
+"""Held against itself, a pair that an endpoint refuses only where it refuses everything."""
 
 logger = logging.getLogger(__name__)
 
@@ -37,30 +39,61 @@ class ChatJudge(ClosedAtEnd):
         self._config, self._engine = config, engine
         self._cache = Path(config.cache).expanduser()
         self._known = _read_cache(self._cache)
+        self._refused = set[str]()
         self._lock = threading.Lock()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="judge", daemon=True)
         self._thread.start()
 
-    def __call__(self, *, gold: str, answer: str) -> bool:
-        """Say whether the two answers mean the same.
+    def __call__(self, *, gold: str, answer: str) -> bool | None:
+        """Say whether the two answers mean the same; None where the endpoint refuses these two.
+
+        That is remembered while the judge is open, not in the cache: a filter may change.
 
         Raises:
-            ValueError: The endpoint refuses the request.
+            ValueError: The endpoint refuses whatever it is asked, as with a wrong key or model.
             RuntimeError: It failed too often.
         """
         prompt = self._config.prompt.format(gold=gold, answer=answer)
         key = self._key(prompt)
-        if key not in self._known:
-            reply = asyncio.run_coroutine_threadsafe(self._ask(prompt), self._loop).result()
-            self._remember(key, is_same=read_reply(reply), gold=gold, answer=answer)
-        return self._known[key]
+        if key not in self._known and key not in self._refused:
+            try:
+                reply = self._ask(prompt)
+            except ValueError as error:
+                self._ask_harmless(refusal=error)
+                self._refused.add(key)
+                logger.warning(
+                    "the judge refuses to compare an answer with the right one, and it stays "
+                    "incorrect: %s",
+                    error,
+                )
+            else:
+                self._remember(key, is_same=read_reply(reply), gold=gold, answer=answer)
+        return self._known.get(key)
+
+    def _ask_harmless(self, *, refusal: ValueError) -> None:
+        """Find out whom a refusal is about: the pair, where the endpoint takes another at once.
+
+        Statuses do not tell. 400 is what filters send, and what a wrong setting leads to; 403 is a
+        key's, and a filter's elsewhere.
+
+        Raises:
+            ValueError: The refusal, where it is about everything.
+            RuntimeError: The endpoint failed too often, so that nobody knows.
+        """
+        try:
+            self._ask(self._config.prompt.format(gold=_HARMLESS, answer=_HARMLESS))
+        except ValueError:
+            raise refusal from None
 
     def _key(self, prompt: str) -> str:
         asked = [self._config.endpoint.base_url, self._config.endpoint.model, prompt]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
-    async def _ask(self, prompt: str) -> str:
+    def _ask(self, prompt: str) -> str:
+        return asyncio.run_coroutine_threadsafe(self._reply(prompt), self._loop).result()
+
+    async def _reply(self, prompt: str) -> str:
         limit = self._config.endpoint.max_completion_tokens
         reply = await self._engine.reply(
             ChatRequest(

@@ -11,6 +11,7 @@ The module knows no files and no policies.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -217,6 +218,12 @@ def count_verdicts(samples: Iterable[Score]) -> Mapping[str, int]:
     for sample in samples:
         counts[sample.graded.verdict.value] += 1
     return counts
+
+
+def count_layers(samples: Iterable[Score]) -> Mapping[str, int]:
+    """Return how many samples each layer decided, by name; "none" for those that none did."""
+    counts = Counter(sample.graded.layer or "none" for sample in samples)
+    return dict(sorted(counts.items()))
 
 
 def measure_cost(

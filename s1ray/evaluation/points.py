@@ -11,6 +11,7 @@ from typing import Protocol
 
 from s1ray.evaluation.metrics import (
     compute_quantile,
+    count_layers,
     count_verdicts,
     estimate_accuracy,
     estimate_pass_at_k,
@@ -112,6 +113,8 @@ class Point:
     pass_at: Mapping[str, float | None]
     """pass@k by k; None where an item has fewer than k scored samples."""
     verdicts: Mapping[str, int]
+    layers: Mapping[str, int]
+    """How many samples each layer decided; judge_refused: stayed incorrect without the judge."""
 
 
 def summarise(
@@ -196,6 +199,7 @@ def _summarise_point(
         tokens_per_correct=num_generated / num_correct if num_correct else None,
         pass_at={str(k): _pass_at(samples, k=k) for k in pass_at},
         verdicts=count_verdicts(samples),
+        layers=count_layers(samples),
     )
 
 

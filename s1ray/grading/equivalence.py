@@ -25,8 +25,11 @@ _CLOSERS = (")", "]", r"\}")
 class Judge(Protocol):
     """A last opinion on an answer that no layer found equal; ``evaluation.judge`` has one."""
 
-    def __call__(self, *, gold: str, answer: str) -> bool:
-        """Say whether the two answers mean the same. It sees no other sample."""
+    def __call__(self, *, gold: str, answer: str) -> bool | None:
+        """Say whether the two answers mean the same; None where it refuses to compare these two.
+
+        It sees no other sample.
+        """
         ...
 
 

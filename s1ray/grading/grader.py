@@ -13,6 +13,9 @@ from s1ray.grading.equivalence import AlgebraicPair, Decision, Judge, compare
 from s1ray.grading.extraction import extract_answer
 from s1ray.records import AnswerKind, GradedAnswer, Verdict
 
+JUDGE_REFUSED = "judge_refused"
+"""The layer of an answer that stays incorrect because the judge refuses to compare it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenComparison:
@@ -49,11 +52,17 @@ def is_open_to_judge(graded: GradedAnswer, *, kind: AnswerKind) -> bool:
 
 
 def ask_judge(graded: GradedAnswer, *, gold: str, judge: Judge) -> GradedAnswer:
-    """Return what the judge says of an extracted answer; it sees nothing else of the sample."""
+    """Return what the judge says of an extracted answer; it sees nothing else of the sample.
+
+    Where it refuses to say anything, the answer stays incorrect, as the other layers found it.
+    """
     assert graded.extracted is not None
     is_equal = judge(gold=gold, answer=graded.extracted)
-    verdict = Verdict.CORRECT if is_equal else Verdict.INCORRECT
-    return GradedAnswer(verdict=verdict, extracted=graded.extracted, layer="judge")
+    return GradedAnswer(
+        verdict=Verdict.CORRECT if is_equal else Verdict.INCORRECT,
+        extracted=graded.extracted,
+        layer=JUDGE_REFUSED if is_equal is None else "judge",
+    )
 
 
 def start_grading(

@@ -85,6 +85,7 @@ def make_sample(
     benchmark: str = "bench",
     model: str = "digest",
     extracted: str | None = "42",
+    layer: str | None = None,
     completion: Completion | None = None,
 ) -> EvaluatedSample:
     return EvaluatedSample(
@@ -94,7 +95,7 @@ def make_sample(
         question=f"What is {item}?",
         gold="42",
         completion=completion or make_completion(),
-        graded=GradedAnswer(verdict=verdict, extracted=extracted, layer=None),
+        graded=GradedAnswer(verdict=verdict, extracted=extracted, layer=layer),
     )
 
 
@@ -125,6 +126,7 @@ def make_score(
     benchmark: str = "bench",
     model: str = "digest",
     extracted: str | None = "42",
+    layer: str | None = None,
     completion: Completion | None = None,
 ) -> Score:
     return make_sample(
@@ -135,6 +137,7 @@ def make_score(
         benchmark=benchmark,
         model=model,
         extracted=extracted,
+        layer=layer,
         completion=completion,
     ).score
 

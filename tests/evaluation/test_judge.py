@@ -1,7 +1,7 @@
 """The judge's last word: asked once at temperature 0, of two answers and nothing else."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ import yaml
 from s1ray.config.grading import JudgeConfig
 from s1ray.evaluation.judge import ChatJudge, read_reply
 from s1ray.generation.chat.chat_engine import ChatReply, ChatRequest
+from s1ray.grading.grader import JUDGE_REFUSED
 from s1ray.grading.pool import GraderPool, GradingItem
 from s1ray.records import AnswerKind, GradedAnswer, Verdict
 from tests.grading.settings import ROOT, read_grading
@@ -18,15 +19,27 @@ from tests.grading.settings import ROOT, read_grading
 class FakeEngine:
     """Replies "yes" where both answers begin alike; remembers what it was asked."""
 
-    def __init__(self, *, fails: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        fails: bool = False,
+        refuses: Callable[[str], bool] = lambda _: False,
+        fails_once_it_refused: bool = False,
+    ) -> None:
         self.requests: list[ChatRequest] = []
         self._fails = fails
+        self._refuses = refuses
+        self._fails_once_it_refused = fails_once_it_refused
 
     async def reply(self, request: ChatRequest) -> ChatReply:
         self.requests.append(request)
         if self._fails:
             raise RuntimeError("the endpoint is down")
-        lines = request.messages[0].content.split("\n")
+        prompt = request.messages[0].content
+        if self._refuses(prompt):
+            self._fails = self._fails_once_it_refused
+            raise ValueError("the endpoint refused the request: HTTP 400")
+        lines = prompt.split("\n")
         gold, answer = (line.split(": ")[1] for line in lines[1:3])
         return ChatReply(
             thinking="", answer="Yes." if answer[0] == gold[0] else "no", is_complete=True,
@@ -116,6 +129,33 @@ def test_failing_judge_gives_no_verdict(cache: Path) -> None:
     with pytest.raises(RuntimeError, match="is down"):
         _grade(FakeEngine(fails=True), cache, _item("five", "fifth"))
     assert not cache.exists()
+
+
+def test_pair_that_the_judge_refuses_stays_incorrect_and_is_asked_anew_by_another_job(
+    cache: Path,
+) -> None:
+    filtered = FakeEngine(refuses=lambda prompt: "bomb" in prompt)
+
+    graded = _grade(filtered, cache, _item("bomb", "boom"), _item("five", "fifth"))
+    again = _grade(FakeEngine(), cache, _item("bomb", "boom"))
+
+    assert [(answer.verdict, answer.layer) for answer in graded] == [
+        (Verdict.INCORRECT, JUDGE_REFUSED),
+        (Verdict.CORRECT, "judge"),
+    ]
+    assert [(answer.verdict, answer.layer) for answer in again] == [(Verdict.CORRECT, "judge")]
+
+
+def test_judge_that_refuses_everything_gives_no_verdict(cache: Path) -> None:
+    with pytest.raises(ValueError, match="HTTP 400"):
+        _grade(FakeEngine(refuses=lambda _: True), cache, _item("five", "fifth"))
+
+
+def test_refusal_that_nobody_can_tell_the_reach_of_gives_no_verdict(cache: Path) -> None:
+    engine = FakeEngine(refuses=lambda prompt: "bomb" in prompt, fails_once_it_refused=True)
+
+    with pytest.raises(RuntimeError, match="is down"):
+        _grade(engine, cache, _item("bomb", "boom"))
 
 
 @pytest.mark.parametrize("reply", ["yes", "Yes.", " **YES**", "yes, they are equal"])

@@ -48,7 +48,7 @@ def think(num_tokens: int, *, is_forced: bool = False) -> Completion:
 def test_point_of_one_policy_counts_what_happened() -> None:
     samples = [
         make_score("1", R, policy="cap_8", completion=think(8, is_forced=True)),
-        make_score("2", W, policy="cap_8", completion=think(2)),
+        make_score("2", W, policy="cap_8", completion=think(2), layer="judge_refused"),
         make_score("3", Verdict.NO_ANSWER, policy="cap_8", extracted=None, completion=think(12)),
         make_score("4", Verdict.UNSCORED, policy="cap_8", extracted=None, completion=think(6)),
     ]
@@ -78,6 +78,7 @@ def test_point_of_one_policy_counts_what_happened() -> None:
             "correct": 1, "incorrect": 1, "no_answer": 1, "timeout": 0, "gold_error": 0,
             "unscored": 1,
         },
+        layers={"judge_refused": 1, "none": 3},
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from s1ray.evaluation.evaluate import Solve, evaluate
 from s1ray.evaluation.samples import FailedSample, SampleGroup, plan_groups
 from s1ray.evaluation.store import UNGRADED_SAMPLES
 from s1ray.generation.budget import BudgetPolicy, check_draws, expand_policies
-from s1ray.orchestration.answering.judge import check_judge
+from s1ray.orchestration.answering.judge import check_judge, say_refused
 from s1ray.orchestration.answering.questions import BenchmarkNote, QuestionSet
 from s1ray.orchestration.answering.regrade import (
     Desk,
@@ -175,6 +175,7 @@ def run_evaluation(plan: EvaluationPlan, *, replica: type[Replica] = Replica) ->
                 rest = grade_rest(run, recipe, desk, groups=plan.groups, label=plan.label)
                 asyncio.run(rest)
         (run.path / UNGRADED_SAMPLES).unlink()
+        say_refused(recipe.grading, run.path / SAMPLES)
         stage.files.append(SAMPLES)
         stage.summary["label"] = plan.label
     return run.path

@@ -2,11 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from s1ray.config.grading import GradingConfig, JudgeConfig
 from s1ray.evaluation.judge import ChatJudge
+from s1ray.evaluation.store import read_scores
 from s1ray.generation.chat.openai_engine import OpenAIEngine
 from s1ray.grading.equivalence import Judge
+from s1ray.grading.grader import JUDGE_REFUSED
+from s1ray.orchestration.terminal import say
 from s1ray.orchestration.training_data.endpoints import check_endpoint
 
 
@@ -32,3 +36,20 @@ def open_judge(config: JudgeConfig | None) -> Iterator[Judge | None]:
         return
     with ChatJudge(config, OpenAIEngine(config.endpoint)) as judge:
         yield judge
+
+
+def say_refused(config: GradingConfig, samples: Path) -> None:
+    """Say how many answers of an evaluation the judge refused to compare, where it did.
+
+    Args:
+        config: How they were graded.
+        samples: All of them, graded.
+    """
+    if config.judge is None:
+        return
+    num_refused = sum(score.graded.layer == JUDGE_REFUSED for score in read_scores(samples))
+    if num_refused:
+        say(
+            f"  {num_refused} answers count as incorrect without the judge's word, which refuses "
+            f"to compare them: layer {JUDGE_REFUSED} in {samples.name}"
+        )

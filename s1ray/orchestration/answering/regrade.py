@@ -21,7 +21,7 @@ from s1ray.evaluation.store import (
     write_samples,
 )
 from s1ray.grading.pool import GraderPool, GradingItem
-from s1ray.orchestration.answering.judge import open_judge
+from s1ray.orchestration.answering.judge import open_judge, say_refused
 from s1ray.orchestration.answering.progress import EvaluationProgress
 from s1ray.orchestration.run_directory.events import EventLog
 from s1ray.orchestration.run_directory.runs import Run, read_manifest
@@ -88,6 +88,7 @@ def grade_anew(
             for sample in samples:
                 note = progress.restore(sample)
                 bar.advance_to(progress.num_done, note)
+        say_refused(recipe.grading, run.path / SAMPLES)
         stage.files.append(SAMPLES)
         generation = (read_manifest(answers) or {})["summary"]
         stage.summary |= {

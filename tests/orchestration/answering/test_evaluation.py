@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from ray import serve
 from s1ray.config.recipe import Recipe
 from s1ray.evaluation.samples import EvaluatedSample, SampleGroup, SampleTask
 from s1ray.evaluation.store import read_samples, write_samples
+from s1ray.grading.grader import JUDGE_REFUSED
 from s1ray.orchestration.answering.evaluate import gather_results, prepare_evaluate, run_evaluate
 from s1ray.orchestration.answering.evaluation import EvaluationPlan, run_evaluation
 from s1ray.orchestration.cluster.session import ROOT
@@ -319,6 +321,32 @@ def test_answers_that_no_judge_was_there_for_are_graded_by_the_same_command_with
     for point in gather_results([plan])["points"]:
         assert point["verdicts"]["unscored"] == 0
         assert told[f"eval/running_sums/{point['policy']}/accuracy"] == point["accuracy"]
+
+
+def test_answer_that_the_judge_refuses_alone_counts_as_incorrect_and_the_run_finishes(
+    tiny: Tiny, evaluated: Path, tmp_path: Path, no_ray: None
+) -> None:
+    refused: list[str] = []
+
+    def answer(prompt: str, attempt: int) -> object:
+        refused[:] = refused or [prompt]
+        return (400, {"error": "content filter"}) if prompt == refused[0] else reply("yes")
+
+    with teach(answer) as judge:
+        plan = _plan(
+            tiny(*SEVERAL, *_judged_by(judge, tmp_path / "cache.jsonl"), storage=evaluated)
+        )
+        run_evaluation(plan)
+
+    assert read_manifest(plan.run.path) is not None
+    graded = [sample.graded for sample in read_samples(plan.run.path / "samples.jsonl")]
+    layers = Counter(answer.layer for answer in graded)
+    assert layers["judge"] > 0
+    assert layers[JUDGE_REFUSED] > 0
+    told = Counter[str]()
+    for point in gather_results([plan])["points"]:
+        told.update(point["layers"])
+    assert told[JUDGE_REFUSED] == layers[JUDGE_REFUSED]
 
 
 NO_COMPANIONS = Companions(comparators=(), published=(), compare=lambda _: (), predict=lambda _: ())
