@@ -18,7 +18,7 @@ class AnswerKind(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What a grader says of one answer. Unscored, unparsed and out of time have verdicts of their own."""
+    """What a grader says of one answer; unscored, unparsed and out of time each have their own."""
 
     CORRECT = "correct"
     INCORRECT = "incorrect"
