@@ -25,6 +25,7 @@ from s1ray.generation.budget import BudgetPolicy
 from s1ray.generation.build import build_engine
 from s1ray.model_source.model_directory import load_tokenizer
 from s1ray.orchestration.cluster.room import Need, await_room
+from s1ray.orchestration.cluster.storage import refuse_unreadable
 from s1ray.orchestration.run_directory.lease import is_abandoned
 from s1ray.orchestration.terminal import say
 from s1ray.records import Completion
@@ -32,6 +33,11 @@ from s1ray.records import Completion
 _QUIET = {"log_level": "ERROR", "enable_access_log": False}
 _CONSTRUCTOR_RETRIES = 2
 """No setting: a model that does not load will not load the twentieth time (Serve's own) either."""
+
+_SHARE_MODEL = (
+    "put it on storage that every node mounts: HF_HOME or paths.cache for what was fetched, "
+    "paths.storage for what a run trained, or name a shared directory (model.source, target)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,10 +128,11 @@ def evaluation_replicas(
         replica: What the deployment holds.
 
     Raises:
-        RefusedError: A Ray of our own is too small for them.
+        RefusedError: A Ray of our own is too small for them, or a node cannot read the model.
         RuntimeError: The replicas did not come up.
     """
     await_room(describe_need(config))
+    _refuse_blind_nodes(settings, config=config)
     say(f"loading the model into {config.num_replicas} evaluation replica(s)")
     start_serve()
     deploy = serve.deployment(
@@ -142,6 +149,17 @@ def evaluation_replicas(
         yield _solve_on(serve.run(deploy(replica).bind(settings), name=name, route_prefix=None))
     finally:
         serve.delete(name)
+
+
+def _refuse_blind_nodes(settings: ReplicaSettings, *, config: ServingConfig) -> None:
+    """Ask every node that may get a replica for the model, before there is any.
+
+    Once one replica is up, Serve starts another that fails over and over, and tells nobody.
+    """
+    resource = "GPU" if config.num_gpus else "CPU"
+    for path in (settings.model_path, settings.adapter_path):
+        if path is not None:
+            refuse_unreadable(Path(path), resource=resource, remedy=_SHARE_MODEL)
 
 
 def describe_need(config: ServingConfig) -> Need:
