@@ -116,6 +116,7 @@ def choose(
         )
     else:
         kept = keep(items)
+    _check_enough(len(kept), selection=rules.selection, recorder=recorder)
     measure = measure_lengths(
         rules.selection.length, count_tokens=count_tokens, judged_tokens=judged_tokens
     )
@@ -227,6 +228,22 @@ def order_candidates(
     else:
         order = order_longest(candidates)
     return take_prefix(order, num_questions=config.num_questions)
+
+
+def _check_enough(num_left: int, *, selection: SelectionConfig, recorder: FunnelRecorder) -> None:
+    """Refuse a selection of more questions than are left, and say where the others went."""
+    if isinstance(selection, FullSelectionConfig):
+        asked, num_wanted = "selection=full", 1
+    else:
+        num_wanted = selection.num_questions
+        asked = f"selection.num_questions={num_wanted}"
+    if num_left >= num_wanted:
+        return
+    raise ValueError(
+        f"{asked}, and only {num_left} questions passed the steps before it "
+        f"({recorder.finish().summarise()}). Lower selection.num_questions, enlarge the pool, or "
+        "loosen the steps that dropped its questions."
+    )
 
 
 def _keep_difficult(

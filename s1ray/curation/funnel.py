@@ -33,6 +33,17 @@ class Funnel:
 
     steps: tuple[FunnelStep, ...]
 
+    def summarise(self) -> str:
+        """Return in a line how many rows there were, and which steps dropped how many for what."""
+        num_rows = self.steps[0].num_in if self.steps else 0
+        drops = [
+            f"{step.name} dropped {step.num_in - step.num_out}: "
+            + ", ".join(f"{reason} {number}" for reason, number in step.reasons)
+            for step in self.steps
+            if step.reasons
+        ]
+        return "; ".join([f"the pool has {num_rows} rows", *drops])
+
     def describe(self) -> dict[str, JsonValue]:
         """Return the content of funnel.json."""
         return {

@@ -135,7 +135,7 @@ def take_prefix(order: Sequence[str], *, num_questions: int) -> tuple[str, ...]:
         raise ValueError(
             f"selection.num_questions={num_questions}, and only {len(order)} questions passed the "
             "steps before it. Lower selection.num_questions, enlarge the pool, or loosen quality "
-            "and difficulty; funnel.json says what each step dropped."
+            "and difficulty."
         )
     return tuple(order[:num_questions])
 

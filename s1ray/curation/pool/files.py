@@ -6,16 +6,16 @@ malformed, never skipped.
 
 import gzip
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
+import pyarrow as pa
 from pyarrow import parquet
 
 Row = Mapping[str, object]
-
-_FORMATS = (".jsonl", ".json", ".parquet")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,8 @@ def find_files(root: Path, *, patterns: Iterable[str]) -> tuple[Path, ...]:
     A file that several patterns match stands where the first of them does, and only there.
 
     Raises:
-        ValueError: The directory is missing, or a pattern matches nothing or leads out of it.
+        ValueError: The directory is missing, a pattern matches nothing or leads out of it, or a
+            file's format is not known.
     """
     if not root.is_dir():
         raise ValueError(
@@ -65,8 +66,11 @@ def find_files(root: Path, *, patterns: Iterable[str]) -> tuple[Path, ...]:
         if not matches:
             raise ValueError(
                 f"no file below pool.root={root} matches {pattern!r}. Put the file there, correct "
-                "the source's files, or remove the source from pool.sources."
+                f"the source's files (readable are {', '.join(_READERS)}, JSON also with .gz), or "
+                "remove the source from pool.sources."
             )
+        for match in matches:
+            find_format(match)
         found.extend(matches)
     return tuple(dict.fromkeys(found))
 
@@ -81,19 +85,30 @@ def read_file(path: Path, *, root: Path) -> Iterator[RawRow]:
     Raises:
         ValueError: The format is not known, or the file as a whole cannot be read.
     """
-    suffix = Path(path.name.removesuffix(".gz")).suffix
-    file = path.relative_to(root).as_posix()
-    if suffix == ".jsonl":
-        yield from _read_jsonl(path, file)
-    elif suffix == ".json":
-        yield from _read_json(path, file)
-    elif suffix == ".parquet":
-        yield from _read_parquet(path, file)
-    else:
+    read = _READERS[find_format(path)]
+    try:
+        yield from read(path, path.relative_to(root).as_posix())
+    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
         raise ValueError(
-            f"cannot read {path}: its format is {suffix or 'not named'!r}, and readable are "
-            f"{', '.join(_FORMATS)} (JSON also with .gz). Convert it, or correct the source."
-        )
+            f"cannot read {path}: {error}. The file is damaged, or not what its name says; make or "
+            "fetch it again, or take it out of the source's files."
+        ) from error
+
+
+def find_format(path: Path) -> str:
+    """Return a file's format, as its name says: one of those that can be read.
+
+    Raises:
+        ValueError: It is none of them.
+    """
+    is_packed = path.suffix == ".gz"
+    suffix = Path(path.stem).suffix if is_packed else path.suffix
+    if suffix in _READERS and not (is_packed and suffix == ".parquet"):
+        return suffix
+    raise ValueError(
+        f"cannot read {path}: its format is {suffix or 'not named'!r}, and readable are "
+        f"{', '.join(_READERS)} (JSON also with .gz). Convert it, or correct the source's files."
+    )
 
 
 def read_labels(path: Path) -> dict[str, str]:
@@ -134,7 +149,7 @@ def _read_jsonl(path: Path, file: str) -> Iterator[RawRow]:
 def _parse(file: str, number: int, line: bytes) -> RawRow:
     try:
         content = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return RawRow(file=file, number=number, content=None, error=str(error))
     return _check(file, number, content)
 
@@ -150,7 +165,7 @@ def _read_json(path: Path, file: str) -> Iterator[RawRow]:
     with _open(path) as stream:
         try:
             content = json.load(stream)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"cannot read {path}: {error}. It must be one JSON array.") from error
     if not isinstance(content, list):
         raise ValueError(
@@ -167,3 +182,10 @@ def _read_parquet(path: Path, file: str) -> Iterator[RawRow]:
         for row in batch.to_pylist():
             yield RawRow(file=file, number=number, content=row, error=None)
             number += 1
+
+
+_READERS: dict[str, Callable[[Path, str], Iterator[RawRow]]] = {
+    ".jsonl": _read_jsonl,
+    ".json": _read_json,
+    ".parquet": _read_parquet,
+}

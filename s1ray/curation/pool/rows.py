@@ -4,7 +4,7 @@ Every function is pure and knows one row; which file it came from is only a labe
 """
 
 import hashlib
-import re
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -20,12 +20,20 @@ from s1ray.config.pool import (
 )
 from s1ray.curation.pool.files import RawRow
 from s1ray.curation.pool.items import PoolItem, RefusedRow
+from s1ray.curation.pool.templates import (
+    COMMAS,
+    LINES,
+    BadRowError,
+    look_up,
+    render,
+    render_optional,
+    spell,
+)
 from s1ray.records import AnswerKind, Question, ReasoningTrace
 
 NO_TEACHER = "none"
 SOLUTION_TEACHER = "worked solution"
 
-_FIELD = re.compile(r"\{([^{}]+)\}")
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _SHOWN_CHARACTERS = 80
 _GRADES: dict[object, bool | None] = {
@@ -37,7 +45,6 @@ _GRADES: dict[object, bool | None] = {
 }
 """Yes and No are the last lines of s1's grader (simplescaling/s1 data/grading.txt)."""
 _TRACE = TypeAdapter(ReasoningTrace)
-_LINES, _COMMAS = "\n", ", "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,14 +53,6 @@ class RowLimits:
 
     max_question_characters: int
     image_markers: Collection[str]
-
-
-class _BadRowError(ValueError):
-    """Carries the reason's name and what was found."""
-
-    def __init__(self, name: str, detail: str) -> None:
-        super().__init__(detail)
-        self.name = name
 
 
 def build_item(
@@ -68,9 +67,9 @@ def build_item(
         limits: Of the pool.
     """
     origin = _spell_origin(row, name=name)
+    if row.content is None:
+        return _refuse("malformed", row.error or "", name=name, origin=origin)
     try:
-        if row.content is None:
-            raise _BadRowError("malformed", row.error or "")  # noqa: TRY301 - one exit for all
         columns = _extend(row.content, row=row, source=source)
         if not all(passes_filter(columns, rule=rule) for rule in source.keep):
             return RefusedRow(
@@ -78,10 +77,8 @@ def build_item(
             )
         trace = _build_trace(columns, source=source, name=name, limits=limits)
         level = _read_level(columns, template=source.columns.level)
-    except _BadRowError as error:
-        return RefusedRow(
-            reason=error.name, detail=str(error), source=name, origin=origin, is_bad=True
-        )
+    except BadRowError as error:
+        return _refuse(error.name, str(error), name=name, origin=origin)
     return PoolItem(trace=trace, source=name, origin=origin, level=level)
 
 
@@ -100,54 +97,18 @@ def read_item(row: RawRow, *, name: str, limits: RowLimits) -> PoolItem | Refuse
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         detail = f"{'.'.join(map(str, problem['loc']))}: {row.error or problem['msg']}"
-        return RefusedRow(
-            reason="malformed", detail=detail, source=name, origin=origin, is_bad=True
-        )
-    except _BadRowError as error:
-        return RefusedRow(
-            reason=error.name, detail=str(error), source=name, origin=origin, is_bad=True
-        )
+        return _refuse("malformed", detail, name=name, origin=origin)
+    except BadRowError as error:
+        return _refuse(error.name, str(error), name=name, origin=origin)
     return PoolItem(trace=trace, source=name, origin=origin, level=None)
 
 
-def render(template: str, columns: Mapping[str, object], *, joiner: str) -> str:
-    """Return a template with its columns filled in and white space stripped at both ends.
-
-    Args:
-        template: Text with ``{column}`` fields.
-        columns: The row.
-        joiner: Between the entries of a list.
-    """
-    text = _FIELD.sub(lambda match: _spell(look_up(columns, match.group(1)), joiner), template)
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise _BadRowError("malformed", f"{template}: half a surrogate pair") from error
-    return text.strip()
-
-
-def look_up(columns: Mapping[str, object], path: str) -> object:
-    """Return a column's value.
-
-    A dot looks inside an object or, with a number, a list; null holds nothing but null.
-    """
-    value: object = columns
-    for key in path.split("."):
-        if value is None:
-            return None
-        if isinstance(value, list) and key.isdigit():
-            value = dict(enumerate(value)).get(int(key))
-            continue
-        if not isinstance(value, Mapping):
-            raise _BadRowError("wrong_type", f"column {path}: {key} is looked for in no object")
-        if key not in value:
-            raise _BadRowError("missing_column", f"column {path}: no {key}")
-        value = value[key]
-    return value
-
-
 def passes_filter(columns: Mapping[str, object], *, rule: KeepConfig) -> bool:
-    """Return whether a row satisfies one condition of its source."""
+    """Return whether a row satisfies one condition of its source.
+
+    Raises:
+        BadRowError: The column that has a bound holds no number.
+    """
     value = look_up(columns, rule.column)
     if rule.operator == "one_of":
         return value in rule.values
@@ -156,7 +117,7 @@ def passes_filter(columns: Mapping[str, object], *, rule: KeepConfig) -> bool:
     try:
         number = float(str(value))
     except ValueError as error:
-        raise _BadRowError("wrong_type", f"column {rule.column}: no number") from error
+        raise BadRowError("wrong_type", f"column {rule.column}: no number") from error
     bound = float(str(rule.values[0]))
     return number >= bound if rule.operator == "at_least" else number <= bound
 
@@ -164,6 +125,10 @@ def passes_filter(columns: Mapping[str, object], *, rule: KeepConfig) -> bool:
 def hash_question(text: str) -> str:
     """Return a question's id. Source: simplescaling/s1 data/featurization.py."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _refuse(reason: str, detail: str, *, name: str, origin: str) -> RefusedRow:
+    return RefusedRow(reason=reason, detail=detail, source=name, origin=origin, is_bad=True)
 
 
 def _spell_origin(row: RawRow, *, name: str) -> str:
@@ -177,7 +142,7 @@ def _extend(
     file = row.file.rpartition("/")[2]
     columns: dict[str, object] = {**content, "_file": file, "_row": row.number}
     for name, cut in source.columns.cuts.items():
-        columns[name] = _cut(_spell(look_up(columns, cut.column), _LINES), cut)
+        columns[name] = _cut(spell(look_up(columns, cut.column), LINES), cut)
     if source.columns.options is not None:
         columns.update(_shuffle_options(columns, config=source.columns.options))
     return columns
@@ -193,7 +158,7 @@ def _cut(text: str, cut: CutConfig) -> str:
 
 def _shuffle_options(columns: Mapping[str, object], *, config: OptionsConfig) -> dict[str, object]:
     texts = [
-        _spell(look_up(columns, name), _LINES).strip() for name in (config.correct, *config.wrong)
+        spell(look_up(columns, name), LINES).strip() for name in (config.correct, *config.wrong)
     ]
     order = sorted(
         range(len(texts)),
@@ -207,19 +172,19 @@ def _build_trace(
     columns: Mapping[str, object], *, source: RowsSourceConfig, name: str, limits: RowLimits
 ) -> ReasoningTrace:
     mapping = source.columns
-    text = render(mapping.question, columns, joiner=_LINES)
+    text = render(mapping.question, columns, joiner=LINES)
     _check_question(text, columns=columns, mapping=mapping, limits=limits)
-    answer = render(mapping.answer, columns, joiner=_COMMAS)
+    answer = render(mapping.answer, columns, joiner=COMMAS)
     if source.is_answer_required and not answer:
-        raise _BadRowError("empty_answer", f"{mapping.answer} is empty")
+        raise BadRowError("empty_answer", f"{mapping.answer} is empty")
     question = Question(
         id=hash_question(text),
         text=text,
         answer=answer,
         answer_kind=AnswerKind(source.answer_kind),
         source=name,
-        domain=_render_optional(mapping.domain, columns),
-        solution=_render_optional(mapping.solution, columns),
+        domain=render_optional(mapping.domain, columns),
+        solution=render_optional(mapping.solution, columns),
     )
     if source.trace is not None:
         return _read_trace(columns, question=question, config=source.trace)
@@ -236,22 +201,26 @@ def _check_question(
     text: str, *, columns: Mapping[str, object], mapping: ColumnsConfig, limits: RowLimits
 ) -> None:
     if not text:
-        raise _BadRowError("empty_question", f"{mapping.question} is empty")
+        raise BadRowError("empty_question", f"{mapping.question} is empty")
     for column in mapping.images:
         if look_up(columns, column) not in (None, ""):
-            raise _BadRowError("image", f"column {column} holds an image")
+            raise BadRowError("image", f"column {column} holds an image")
     check_text(text, limits=limits)
 
 
 def check_text(text: str, *, limits: RowLimits) -> None:
-    """Refuse a question that is unusable whatever its source."""
+    """Refuse a question that is unusable whatever its source.
+
+    Raises:
+        BadRowError: It is empty, too long, or one about an image.
+    """
     if not text.strip():
-        raise _BadRowError("empty_question", "the question is empty")
+        raise BadRowError("empty_question", "the question is empty")
     if len(text) > limits.max_question_characters:
-        raise _BadRowError("over_long", f"{len(text)} characters")
+        raise BadRowError("over_long", f"{len(text)} characters")
     for marker in limits.image_markers:
         if marker in text:
-            raise _BadRowError("image", f"the question holds {marker}")
+            raise BadRowError("image", f"the question holds {marker}")
 
 
 def _read_trace(
@@ -259,36 +228,25 @@ def _read_trace(
 ) -> ReasoningTrace:
     grade = None if config.correct is None else look_up(columns, config.correct)
     if not isinstance(grade, str | bool | None) or grade not in _GRADES:
-        raise _BadRowError("wrong_type", f"column {config.correct}: no grade but {grade!r}")
+        raise BadRowError("wrong_type", f"column {config.correct}: no grade but {grade!r}")
     return ReasoningTrace(
         question=question,
-        thinking=render(config.thinking, columns, joiner=_LINES),
-        answer=render(config.answer, columns, joiner=_LINES),
+        thinking=render(config.thinking, columns, joiner=LINES),
+        answer=render(config.answer, columns, joiner=LINES),
         teacher=config.teacher,
         is_correct=_GRADES[grade],
     )
 
 
 def _read_level(columns: Mapping[str, object], *, template: str | None) -> float | None:
-    text = _render_optional(template, columns)
+    text = render_optional(template, columns)
     if text is None:
         return None
+    shown = text[:_SHOWN_CHARACTERS]
     try:
-        return float(text)
+        level = float(text)
     except ValueError as error:
-        shown = text[:_SHOWN_CHARACTERS]
-        raise _BadRowError("wrong_type", f"level {template}: {shown!r} is no number") from error
-
-
-def _render_optional(template: str | None, columns: Mapping[str, object]) -> str | None:
-    return render(template, columns, joiner=_LINES) or None if template else None
-
-
-def _spell(value: object, joiner: str) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, list | tuple):
-        return joiner.join(_spell(entry, joiner) for entry in value)
-    if isinstance(value, Mapping):
-        raise _BadRowError("wrong_type", "an object stands where a text is wanted")
-    return str(value)
+        raise BadRowError("wrong_type", f"level {template}: {shown!r} is no number") from error
+    if not math.isfinite(level):
+        raise BadRowError("wrong_type", f"level {template}: {shown!r} is no finite number")
+    return level

@@ -24,6 +24,7 @@ from s1ray.curation.pool.files import SourceFiles, find_files, read_file
 from s1ray.curation.pool.items import PoolItem, RefusedRow
 from s1ray.curation.pool.rows import RowLimits, build_item, read_item
 from s1ray.curation.pool.running_sums import generate_running_sums
+from s1ray.curation.pool.templates import find_fields
 
 
 class Pool:
@@ -36,9 +37,13 @@ class Pool:
         """Find the files, so that a missing one is known before anything runs.
 
         Raises:
-            ValueError: A file is missing, or a source is neither below the root nor on the hub.
+            ValueError: A file is missing, a source is neither below the root nor on the hub, or its
+                questions or answers name no column.
         """
         self._config = config
+        for name, source in config.sources.items():
+            if isinstance(source, RowsSourceConfig):
+                check_columns(source, name=name)
         self.files = {
             name: locate_files(source, name=name, root=config.root)
             for name, source in config.sources.items()
@@ -52,9 +57,12 @@ class Pool:
         Raises:
             ValueError: A source has more bad rows than ``max_bad_fraction``.
         """
-        for name in self._config.sources:
+        for name, source in self._config.sources.items():
             yield from check_bad_rows(
-                self.read(name), name=name, max_bad_fraction=self._config.max_bad_fraction
+                self.read(name),
+                name=name,
+                max_bad_fraction=self._config.max_bad_fraction,
+                has_columns=isinstance(source, RowsSourceConfig),
             )
 
     def read(self, name: str) -> Iterator[PoolItem | RefusedRow]:
@@ -177,18 +185,44 @@ def locate_files(
                 f"pool.sources.{name} names no files, and pool.root={root} asks for local ones. "
                 f"Set pool.sources.{name}.files, or pool.root=null to read it from the hub."
             )
-        return _locate(Path(root), patterns=source.files)
+        return _locate(Path(root).expanduser(), patterns=source.files, name=name)
     if isinstance(source, TracesSourceConfig) or source.hub is None:
         raise ValueError(
             f"pool.sources.{name} is not on the hub, and pool.root is null. Set pool.root to the "
             "directory that holds its files."
         )
-    return _locate(fetch_from_hub(source.hub, name=name), patterns=source.hub.files)
+    return _locate(fetch_from_hub(source.hub, name=name), patterns=source.hub.files, name=name)
 
 
-def _locate(root: Path, *, patterns: Iterable[str]) -> SourceFiles:
+def _locate(root: Path, *, patterns: Iterable[str], name: str) -> SourceFiles:
     absolute = root.absolute()
-    return SourceFiles(root=absolute, paths=find_files(absolute, patterns=patterns))
+    try:
+        return SourceFiles(root=absolute, paths=find_files(absolute, patterns=patterns))
+    except ValueError as error:
+        raise ValueError(f"pool.sources.{name}: {error}") from error
+
+
+def check_columns(source: RowsSourceConfig, *, name: str) -> None:
+    """Refuse a question, answer or trace that would be the same text in every row.
+
+    Raises:
+        ValueError: A template of them is a text that names no column.
+    """
+    templates = {
+        "columns.question": source.columns.question,
+        "columns.answer": source.columns.answer,
+    }
+    if source.trace is not None:
+        templates["trace.thinking"] = source.trace.thinking
+        templates["trace.answer"] = source.trace.answer
+    for key, template in templates.items():
+        if (template or key == "columns.question") and not find_fields(template):
+            shown = f"pool.sources.{name}.{key}"
+            raise ValueError(
+                f"{shown}={template!r} names no column, so that it would be the same in every row. "
+                f"Put the column's name in braces, and quote it for the shell and for Hydra: "
+                f"{shown}='\"{{{template or 'column'}}}\"'."
+            )
 
 
 def fetch_from_hub(hub: HubConfig, *, name: str) -> Path:
@@ -214,26 +248,43 @@ def fetch_from_hub(hub: HubConfig, *, name: str) -> Path:
 
 
 def check_bad_rows(
-    rows: Iterator[PoolItem | RefusedRow], *, name: str, max_bad_fraction: float
+    rows: Iterator[PoolItem | RefusedRow],
+    *,
+    name: str,
+    max_bad_fraction: float,
+    has_columns: bool,
 ) -> Iterator[PoolItem | RefusedRow]:
     """Pass a source's rows through, and refuse the source at its end if too many were bad.
+
+    Args:
+        rows: Of one source.
+        name: Of the source.
+        max_bad_fraction: Share of its rows that may be bad.
+        has_columns: Whether configuration says which columns are read.
 
     Raises:
         ValueError: More than ``max_bad_fraction`` of the rows are bad.
     """
     num_rows, bad = 0, Counter[str]()
+    first: RefusedRow | None = None
     for row in rows:
         num_rows += 1
         if isinstance(row, RefusedRow) and row.is_bad:
             bad[row.reason] += 1
+            first = first or row
         yield row
-    if bad.total() > max_bad_fraction * num_rows:
-        reasons = ", ".join(f"{reason} {count}" for reason, count in bad.most_common())
-        raise ValueError(
-            f"{bad.total()} of {num_rows} rows of source {name} are bad ({reasons}), more than "
-            f"pool.max_bad_fraction={max_bad_fraction:g} allows. Correct "
-            f"pool.sources.{name}.columns, clean the files, or raise pool.max_bad_fraction."
-        )
+    if first is None or bad.total() <= max_bad_fraction * num_rows:
+        return
+    reasons = ", ".join(f"{reason} {count}" for reason, count in bad.most_common())
+    columns = (
+        f"Correct pool.sources.{name}.columns (null where the rows lack a text that may be "
+        "missing), clean"
+    )
+    raise ValueError(
+        f"{bad.total()} of {num_rows} rows of source {name} are bad ({reasons}; the first, "
+        f"{first.origin}: {first.detail}), more than pool.max_bad_fraction={max_bad_fraction:g} "
+        f"allows. {columns if has_columns else 'Clean'} the files, or raise pool.max_bad_fraction."
+    )
 
 
 def _hash_file(path: Path) -> str:

@@ -111,14 +111,31 @@ def sift_pool(
         recorder: Counts every step.
 
     Raises:
-        ValueError: While reading, too many rows are bad or repeated.
+        ValueError: While reading, too many rows are bad or repeated, or an id stands for two
+            questions.
     """
     items = recorder.admit(pool, step="sources")
     items = _sift_distinct(items, judge=judges.distinct, rules=rules, recorder=recorder)
+    items = _check_ids(items)
     if judges.near is not None:
         items = recorder.sift(items, step="deduplicate_near", judge=judges.near, stand_in=None)
     items = recorder.sift(items, step="decontaminate", judge=judges.contamination, stand_in=None)
     return recorder.sift(items, step="quality", judge=judge_quality(rules.quality), stand_in=None)
+
+
+def _check_ids(items: Iterator[PoolItem]) -> Iterator[PoolItem]:
+    """Pass items on as long as no two of them, whose texts differ, have one id."""
+    origins: dict[str, str] = {}
+    for item in items:
+        identifier = item.trace.question.id
+        first = origins.setdefault(identifier, item.origin)
+        if first != item.origin:
+            raise ValueError(
+                f"the question id {identifier!r} stands for two questions, {first} and "
+                f"{item.origin}; verdicts, labels and selections know a question by its id. Give "
+                "each row of the traces an id of its own, such as a digest of its text."
+            )
+        yield item
 
 
 def _sift_distinct(
@@ -141,7 +158,7 @@ def _check_duplicates(
     if repeated > max_fraction * count.num_in:
         raise ValueError(
             f"{repeated} of the pool's {count.num_in} questions repeat another one, more than "
-            f"pool.max_duplicate_fraction={max_fraction:g} allows. Remove a source from "
-            "pool.sources that holds another one's questions, or raise "
-            "pool.max_duplicate_fraction."
+            f"pool.max_duplicate_fraction={max_fraction:g} allows; the run's rejected.jsonl names "
+            "each with the first of its kind. Remove the repeated rows, or the source that holds "
+            "another one's, or raise pool.max_duplicate_fraction."
         )

@@ -5,57 +5,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
-from pydantic import TypeAdapter
 
-from s1ray.config.curation import (
-    DecontaminationConfig,
-    NoDifficultyConfig,
-    QualityConfig,
-    SelectionConfig,
-    SourceDiversityConfig,
-)
 from s1ray.config.pool import PoolConfig
-from s1ray.curation.curate import Curation, curate
+from s1ray.curation.curate import Curation
 from s1ray.curation.pool.items import PoolItem
 from s1ray.curation.pool.rows import SOLUTION_TEACHER
 from s1ray.curation.pool.sources import Pool
-from s1ray.curation.screening.screening import CurationRules
+from tests.curation.composed import compose_group, curate_by
 from tests.curation.made import make_item
 
-CONF = Path(__file__).parents[3] / "conf"
 TYPES = ("qq8933/AIME_1983_2024", "Idavidrein/gpqa", "AI-MO/NuminaMath-CoT/aops_forum")
-
-
-def _compose(group: str, name: str, **changes: object) -> dict[str, object]:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        content = OmegaConf.to_container(compose(overrides=[f"+{group}={name}"]), resolve=True)
-    assert isinstance(content, dict)
-    return {**content[group], **changes}
-
-
-def _curate(pool: Pool | list[PoolItem], selection: str, **changes: object) -> Curation:
-    settings = _compose("selection", selection, **changes)
-    rules = CurationRules(
-        max_duplicate_fraction=0.0,
-        decontamination=TypeAdapter(DecontaminationConfig).validate_python(
-            _compose("decontamination", "s1")
-        ),
-        quality=QualityConfig(filters=(), asymptote_sources=(), max_part=1),
-        difficulty=NoDifficultyConfig(kind="none"),
-        diversity=SourceDiversityConfig(kind="source"),
-        selection=TypeAdapter(SelectionConfig).validate_python(settings),
-    )
-    return curate(
-        pool,
-        protected=[],
-        verdicts={},
-        labels=None,
-        count_tokens=len,
-        rules=rules,
-        reject=lambda _: None,
-    )
 
 
 def _stand_in(curation: Curation, step: str) -> str:
@@ -77,7 +36,7 @@ def _release(path: Path, *, num_rows: int) -> Pool:
         for number in range(num_rows)
     )
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    content = _compose("pool", "s1_59k_traces", root=str(path.parent))
+    content = compose_group("pool", "s1_59k_traces", root=str(path.parent))
     sources = content["sources"]
     assert isinstance(sources, dict)
     sources["s1k"]["files"] = [path.name]
@@ -89,7 +48,7 @@ def test_s1s_selection_of_the_released_traces_is_a_thousand_long_ones_and_says_w
 ) -> None:
     pool = _release(tmp_path / "full.jsonl", num_rows=6000)
 
-    curation = _curate(pool, "s1k")
+    curation = curate_by("s1k", pool)
 
     assert len(curation.selected) == 1000
     assert {trace.question.domain for trace in curation.selected} == set(TYPES)
@@ -112,11 +71,11 @@ def _items(source: str = "aime", *, thinking: str = "so") -> list[PoolItem]:
 
 
 def test_a_benchmark_that_weights_no_domain_is_named() -> None:
-    curation = _curate(_items(), "s1k", num_questions=5)
+    curation = curate_by("s1k", _items(), num_questions=5)
 
     note = _stand_in(curation, "selection")
     assert note.endswith("no question is of gpqa, by whose domains s1 weights its last draws")
-    papers = _curate(_items(), "s1k", num_questions=5, variant="paper")
+    papers = curate_by("s1k", _items(), num_questions=5, variant="paper")
     assert "gpqa" not in _stand_in(papers, "selection")
 
 
@@ -125,18 +84,18 @@ def test_solutions_and_empty_thinking_are_named_where_thinking_ranks() -> None:
     items[0] = replace(items[0], trace=replace(items[0].trace, teacher=SOLUTION_TEACHER))
     items[1] = replace(items[1], trace=replace(items[1].trace, thinking=""))
 
-    note = _stand_in(_curate(items, "longest", num_questions=5), "selection")
+    note = _stand_in(curate_by("longest", items, num_questions=5), "selection")
 
     assert "stands in for that of a teacher's thinking in 1 of 20 questions" in note
     assert "1 of 20 questions have neither thinking nor solution and rank last" in note
-    at_random = _stand_in(_curate(items, "random", num_questions=5), "selection")
+    at_random = _stand_in(curate_by("random", items, num_questions=5), "selection")
     assert "thinking" not in at_random
 
 
 def test_a_single_domain_is_named_where_domains_are_balanced() -> None:
     items = [make_item(f"question {n}", source="gsm8k") for n in range(20)]
 
-    note = _stand_in(_curate(items, "diverse", num_questions=5), "selection")
+    note = _stand_in(curate_by("diverse", items, num_questions=5), "selection")
 
     assert "all questions are of one domain, gsm8k, so that none is balanced" in note
 
@@ -144,8 +103,8 @@ def test_a_single_domain_is_named_where_domains_are_balanced() -> None:
 @pytest.mark.parametrize("selection", ["s1k", "longest"])
 def test_a_ranking_by_thinking_that_no_question_has_is_refused(selection: str) -> None:
     with pytest.raises(ValueError, match=r"which is 0 for each of the 20.*Set selection\.length="):
-        _curate(_items(thinking=""), selection, num_questions=5)
+        curate_by(selection, _items(thinking=""), num_questions=5)
 
 
 def test_a_pool_without_thinking_is_chosen_from_where_nothing_ranks() -> None:
-    assert len(_curate(_items(thinking=""), "random", num_questions=5).selected) == 5
+    assert len(curate_by("random", _items(thinking=""), num_questions=5).selected) == 5
