@@ -109,25 +109,29 @@ class GraderPool(ClosedAtEnd):
     def _appeal(
         self, decided: "Future[GradedAnswer]", item: GradingItem, judge: Judge
     ) -> "Future[GradedAnswer]":
-        """Return the future verdict with the judge's say, where it has one."""
+        """Return the future verdict with the judge's say, where it has one.
+
+        Cancelled before the judge has its turn, it is not asked.
+        """
         appealed: Future[GradedAnswer] = Future()
 
         def settle(graded: GradedAnswer) -> None:
+            if not appealed.set_running_or_notify_cancel():
+                return
             try:
                 appealed.set_result(ask_judge(graded, gold=item.gold, judge=judge))
             except (ValueError, RuntimeError, OSError) as error:
                 appealed.set_exception(error)
 
         def hear(done: "Future[GradedAnswer]") -> None:
-            if not appealed.set_running_or_notify_cancel():
-                return
             error = done.exception()
-            if error is not None:
-                appealed.set_exception(error)
-            elif is_open_to_judge(done.result(), kind=item.kind):
+            if error is None and is_open_to_judge(done.result(), kind=item.kind):
                 self._askers.submit(settle, done.result())
-            else:
-                appealed.set_result(done.result())
+            elif appealed.set_running_or_notify_cancel():
+                if error is None:
+                    appealed.set_result(done.result())
+                else:
+                    appealed.set_exception(error)
 
         decided.add_done_callback(hear)
         return appealed
@@ -142,18 +146,23 @@ class GraderPool(ClosedAtEnd):
         """Yield verdicts in the order of the items, with so many of them undecided at most.
 
         An item that runs into its deadline holds back the verdicts after it, not their grading.
+        Where one fails, those that have not begun are given up.
         """
         slots = threading.Semaphore(max_pending)
         pending: deque[Future[GradedAnswer]] = deque()
-        for item in items:
-            slots.acquire()
-            future = self.submit(item)
-            future.add_done_callback(lambda _: slots.release())
-            pending.append(future)
-            while pending and pending[0].done():
+        try:
+            for item in items:
+                slots.acquire()
+                future = self.submit(item)
+                future.add_done_callback(lambda _: slots.release())
+                pending.append(future)
+                while pending and pending[0].done():
+                    yield pending.popleft().result()
+            while pending:
                 yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
 
     def close(self) -> None:
         """Finish what was submitted and end the processes."""

@@ -1,7 +1,8 @@
 """The judge's last word: asked once at temperature 0, of two answers and nothing else."""
 
 import json
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,29 @@ def test_refusal_that_nobody_can_tell_the_reach_of_gives_no_verdict(cache: Path)
 
     with pytest.raises(RuntimeError, match="is down"):
         _grade(engine, cache, _item("bomb", "boom"))
+
+
+def test_answers_whose_turn_has_not_come_are_not_brought_before_a_judge_that_failed() -> None:
+    asked: list[str] = []
+    are_all_in, is_over = threading.Event(), threading.Event()
+
+    def judge(*, gold: str, answer: str) -> bool:
+        asked.append(answer)
+        if len(asked) == 1:
+            are_all_in.wait(60)
+            raise RuntimeError("the endpoint is down")
+        return is_over.wait(60)
+
+    def hand_in() -> Iterator[GradingItem]:
+        yield from (_item(f"a{number}", "b") for number in range(20))
+        are_all_in.set()
+
+    with GraderPool(read_grading("layered"), judge=judge) as pool:
+        with pytest.raises(RuntimeError, match="is down"):
+            list(pool.grade_all(hand_in(), max_pending=20))
+        is_over.set()
+
+    assert len(asked) <= 2
 
 
 @pytest.mark.parametrize("reply", ["yes", "Yes.", " **YES**", "yes, they are equal"])

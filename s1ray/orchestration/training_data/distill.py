@@ -4,17 +4,16 @@ Every reply is on disk before it is graded, so that a killed job asks only what 
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from s1ray.config.recipe import Recipe
-from s1ray.curation.teacher import LeftOut, ask_teacher, make_trace
+from s1ray.curation.teacher import ask_teacher, make_trace
 from s1ray.curation.traces import format_traces, read_trace_questions
 from s1ray.generation.budget import BudgetPolicy, expand_policies
-from s1ray.generation.chat.asking import ask_all
+from s1ray.generation.chat.asking import Asked, ask_all
 from s1ray.generation.chat.chat_engine import ChatEngine, ChatReply, ChatRequest
 from s1ray.grading.pool import GraderPool, GradingItem
 from s1ray.orchestration.answering.judge import open_judge
@@ -23,7 +22,7 @@ from s1ray.orchestration.run_directory.events import EventLog
 from s1ray.orchestration.run_directory.runs import Run, hash_file, write_atomically, write_json
 from s1ray.orchestration.stage import name_stage, open_stage, show_finished
 from s1ray.orchestration.steps import Step, describe_step
-from s1ray.orchestration.terminal import Bar, say, show_progress
+from s1ray.orchestration.terminal import Bar, show_progress
 from s1ray.orchestration.training_data.curate import (
     SELECTED,
     CurationPlan,
@@ -36,7 +35,8 @@ from s1ray.orchestration.training_data.endpoints import (
     identify_endpoint,
     remembered_endpoint,
 )
-from s1ray.records import Question, ReasoningTrace
+from s1ray.orchestration.training_data.lessons import Lessons, show_costs
+from s1ray.records import Question
 
 TRACES = "traces.jsonl"
 COSTS = "costs.json"
@@ -125,7 +125,7 @@ def run_distill(plan: DistillPlan) -> Path:
         lessons = asyncio.run(_teach(plan, questions, engine=engine))
         costs = lessons.describe(model=recipe.endpoint.model, counters=engine.counters())
         write_json(run.path / COSTS, costs)
-        _show_costs(costs)
+        show_costs(costs)
         if lessons.errors:
             raise RuntimeError(
                 f"{len(lessons.errors)} of {len(questions)} questions were not answered, the "
@@ -147,100 +147,65 @@ def run_distill(plan: DistillPlan) -> Path:
     return run.path
 
 
-@dataclass(slots=True, kw_only=True)
-class _Lessons:
-    """What came of the questions so far."""
-
-    traces: dict[str, ReasoningTrace] = field(default_factory=dict)
-    left_out: list[LeftOut] = field(default_factory=list)
-    errors: dict[str, str] = field(default_factory=dict)
-    replies: Counter[str] = field(default_factory=Counter)
-    cost_usd: float | None = 0.0
-    """None from the first reply on whose price is not known."""
-
-    @property
-    def reasons(self) -> Counter[str]:
-        return Counter(item.reason for item in self.left_out)
-
-    def add(self, key: str, outcome: ReasoningTrace | LeftOut, *, reply: ChatReply) -> None:
-        """Take what came of an answered question."""
-        self._count(reply)
-        if isinstance(outcome, LeftOut):
-            self.left_out.append(outcome)
-        else:
-            self.traces[key] = outcome
-
-    def _count(self, reply: ChatReply) -> None:
-        self.replies.update(
-            answered=1,
-            prompt_tokens=reply.num_prompt_tokens,
-            completion_tokens=reply.num_completion_tokens,
-            tries=reply.num_tries,
-        )
-        if reply.cost_usd is None or self.cost_usd is None:
-            self.cost_usd = None
-        else:
-            self.cost_usd += reply.cost_usd
-
-    def describe(self, *, model: str, counters: Mapping[str, float]) -> dict[str, Any]:
-        """Return the content of ``costs.json``; tokens and dollars of all replies in use."""
-        kept = list(self.traces.values())
-        usd_per_trace = self.cost_usd / len(kept) if kept and self.cost_usd is not None else None
-        return {
-            "teacher": model,
-            "answered": self.replies["answered"],
-            "asked_now": counters["requests"],
-            "remembered": counters["remembered"],
-            "not_answered": len(self.errors),
-            "tries": self.replies["tries"],
-            "prompt_tokens": self.replies["prompt_tokens"],
-            "completion_tokens": self.replies["completion_tokens"],
-            "cost_usd": self.cost_usd,
-            "usd_per_trace": usd_per_trace,
-            "traces": len(kept),
-            "correct": sum(trace.is_correct is True for trace in kept),
-            "incorrect": sum(trace.is_correct is False for trace in kept),
-            "left_out": dict(self.reasons.most_common()),
-        }
-
-
 async def _teach(
     plan: DistillPlan, questions: Mapping[str, Question], *, engine: ChatEngine
-) -> _Lessons:
+) -> Lessons:
     """Ask, grade and sort; every question that is answered is counted as it comes."""
-    recipe, lessons = plan.recipe, _Lessons()
+    recipe, lessons = plan.recipe, Lessons()
     with (
         open_judge(recipe.grading.judge) as judge,
         GraderPool(recipe.grading, judge=judge) as pool,
         EventLog(plan.run.path) as events,
         show_progress("distill", total=len(questions)) as bar,
     ):
+
+        async def learn(key: str, reply: ChatReply) -> None:
+            question = questions[key]
+            item = GradingItem(text=reply.answer, gold=question.answer, kind=question.answer_kind)
+            outcome = make_trace(
+                question,
+                reply=reply,
+                graded=await pool.grade(item),
+                teacher=recipe.endpoint.model,
+                config=recipe.distillation,
+            )
+            lessons.add(key, outcome, reply=reply)
+            _report(lessons, events=events, bar=bar)
+
+        replies = ask_all(
+            _list_requests(plan, questions),
+            engine=engine,
+            max_in_flight=recipe.endpoint.max_concurrency,
+            max_consecutive_failures=recipe.distillation.max_consecutive_failures,
+        )
         try:
-            async for asked in ask_all(
-                _list_requests(plan, questions),
-                engine=engine,
-                max_in_flight=recipe.endpoint.max_concurrency,
-                max_consecutive_failures=recipe.distillation.max_consecutive_failures,
-            ):
-                if asked.reply is None:
-                    lessons.errors[asked.key] = str(asked.error)
-                    continue
-                question, reply = questions[asked.key], asked.reply
-                item = GradingItem(
-                    text=reply.answer, gold=question.answer, kind=question.answer_kind
-                )
-                outcome = make_trace(
-                    question,
-                    reply=reply,
-                    graded=await pool.grade(item),
-                    teacher=recipe.endpoint.model,
-                    config=recipe.distillation,
-                )
-                lessons.add(asked.key, outcome, reply=reply)
-                _report(lessons, events=events, bar=bar)
+            lessons.errors |= await _learn_all(replies, learn=learn)
         finally:
             await engine.close()
     return lessons
+
+
+async def _learn_all(
+    replies: AsyncIterator[Asked], *, learn: Callable[[str, ChatReply], Coroutine[Any, Any, None]]
+) -> dict[str, str]:
+    """Learn from replies beside each other, as they come; return why others did not come, by key.
+
+    Where one cannot be graded the rest is asked all the same, since replies are paid and kept.
+    """
+    errors: dict[str, str] = {}
+    gradings: list[asyncio.Task[None]] = []
+    try:
+        async for asked in replies:
+            if asked.reply is None:
+                errors[asked.key] = str(asked.error)
+            else:
+                gradings.append(asyncio.create_task(learn(asked.key, asked.reply)))
+        await asyncio.gather(*gradings)
+    finally:
+        for grading in gradings:
+            grading.cancel()
+        await asyncio.gather(*gradings, return_exceptions=True)
+    return errors
 
 
 def _list_requests(plan: DistillPlan, questions: Mapping[str, Question]) -> dict[str, ChatRequest]:
@@ -257,7 +222,7 @@ def _list_requests(plan: DistillPlan, questions: Mapping[str, Question]) -> dict
     }
 
 
-def _report(lessons: _Lessons, *, events: EventLog, bar: Bar) -> None:
+def _report(lessons: Lessons, *, events: EventLog, bar: Bar) -> None:
     answered = lessons.replies["answered"]
     events.append(
         answered,
@@ -269,16 +234,3 @@ def _report(lessons: _Lessons, *, events: EventLog, bar: Bar) -> None:
     )
     cost = "" if lessons.cost_usd is None else f", {lessons.cost_usd:.2f} USD"
     bar.advance_to(answered, f"{len(lessons.traces)} traces{cost}")
-
-
-def _show_costs(costs: Mapping[str, Any]) -> None:
-    price = "price unknown" if costs["cost_usd"] is None else f"{costs['cost_usd']:.4f} USD"
-    why = ", ".join(f"{name} {count}" for name, count in costs["left_out"].items())
-    say(
-        f"  {costs['teacher']}: {costs['answered']} answered ({costs['asked_now']:.0f} asked now, "
-        f"{costs['remembered']:.0f} remembered), {costs['completion_tokens']} tokens, {price}"
-    )
-    say(
-        f"  {costs['traces']} traces, {costs['correct']} correct, {costs['incorrect']} incorrect"
-        + (f"; left out: {why}" if why else "")
-    )

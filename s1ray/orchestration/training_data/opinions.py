@@ -149,7 +149,7 @@ def judge_questions(
         if isinstance(judge, PreparedModel):
             _ask_replicas(recipe, name, judge, questions, judged=judged)
         else:
-            asyncio.run(_ask_endpoint(recipe, name, judge, questions, judged=judged))
+            _ask_endpoint(recipe, name, judge, questions, judged=judged)
     return judged
 
 
@@ -180,7 +180,7 @@ def _ask_replicas(
         )
 
 
-async def _ask_endpoint(
+def _ask_endpoint(
     recipe: Recipe,
     name: str,
     endpoint: EndpointConfig,
@@ -200,24 +200,28 @@ async def _ask_endpoint(
         key: _pose(question, config=config, policy=policy, sample=int(key.rpartition("/")[2]))
         for key, question in by_key.items()
     }
-    answers = await _converse(recipe, endpoint, requests, title=f"difficulty {name}")
+    answers = asyncio.run(_converse(recipe, endpoint, requests, title=f"difficulty {name}"))
+    items = (_hand_in(by_key[key], asked) for key, asked in answers.items())
     with (
         open_judge(config.grading.judge) as referee,
         GraderPool(config.grading, judge=referee) as pool,
     ):
-        for key, asked in answers.items():
-            question, reply = by_key[key], asked.reply
+        verdicts = pool.grade_all(items, max_pending=recipe.evaluation.runtime.max_in_flight)
+        for (key, asked), graded in zip(answers.items(), verdicts, strict=True):
+            reply = asked.reply
             assert reply is not None
-            graded = await pool.grade(
-                GradingItem(text=reply.answer, gold=question.answer, kind=question.answer_kind)
-            )
             num_tokens = reply.num_thinking_tokens
             judged.add(
-                question.id,
+                by_key[key].id,
                 judge=name,
                 verdict=graded.verdict,
                 num_tokens=reply.num_completion_tokens if num_tokens is None else num_tokens,
             )
+
+
+def _hand_in(question: Question, asked: Asked) -> GradingItem:
+    assert asked.reply is not None
+    return GradingItem(text=asked.reply.answer, gold=question.answer, kind=question.answer_kind)
 
 
 def _pose(
