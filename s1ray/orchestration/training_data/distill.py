@@ -16,7 +16,7 @@ from s1ray.generation.budget import BudgetPolicy, expand_policies
 from s1ray.generation.chat.asking import Asked, ask_all
 from s1ray.generation.chat.chat_engine import ChatEngine, ChatReply, ChatRequest
 from s1ray.grading.pool import GraderPool, GradingItem
-from s1ray.orchestration.answering.judge import open_judge
+from s1ray.orchestration.answering.judge import check_judge, open_judge
 from s1ray.orchestration.dashboard.datasets import declare_dataset
 from s1ray.orchestration.run_directory.events import EventLog
 from s1ray.orchestration.run_directory.runs import Run, hash_file, write_atomically, write_json
@@ -73,9 +73,10 @@ def prepare_distill(recipe: Recipe) -> DistillPlan:
     """Check and name a distillation.
 
     Raises:
-        ValueError: The key or the questions are missing, or the budget is a grid.
+        ValueError: A key or the questions are missing, or the budget is a grid.
     """
     check_endpoint(recipe.endpoint)
+    check_judge(recipe.grading)
     policies = expand_policies(recipe.teacher_budget)
     if len(policies) != 1:
         raise ValueError(

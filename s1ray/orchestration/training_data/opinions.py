@@ -32,7 +32,7 @@ from s1ray.orchestration.answering.evaluation import (
     plan_evaluation,
     run_evaluation,
 )
-from s1ray.orchestration.answering.judge import open_judge
+from s1ray.orchestration.answering.judge import check_judge, open_judge
 from s1ray.orchestration.answering.questions import QuestionSet
 from s1ray.orchestration.dashboard.tracking import SAMPLES
 from s1ray.orchestration.models import PreparedModel, prepare_model
@@ -84,6 +84,7 @@ def prepare_judges(recipe: Recipe) -> PreparedJudges:
     config = recipe.difficulty
     if not isinstance(config, ModelsDifficultyConfig) or not recipe.selection.after_difficulty:
         return {}
+    check_judge(config.grading)
     prepared: dict[str, PreparedModel | EndpointConfig] = {}
     for name, judge in config.judges.items():
         if isinstance(judge, EndpointJudgeConfig):

@@ -91,6 +91,22 @@ def test_opinions_ask_a_judge_as_much_at_once_as_its_endpoint_allows(
     assert crowd.most_present == LIMIT
 
 
+@pytest.mark.parametrize(
+    ("prepare", "chosen", "section"),
+    [
+        (prepare_distill, (*TEACHER, "grading=judged"), "grading"),
+        (prepare_curate, OPINION, "difficulty.grading"),
+    ],
+)
+def test_judge_without_its_key_is_refused_before_anything_is_asked(
+    tiny: Compose, prepare: Callable[[Recipe], object], chosen: tuple[str, ...], section: str
+) -> None:
+    key = f"{section}.judge.endpoint.api_key_variable=S1RAY_NO_SUCH_KEY"
+
+    with pytest.raises(ValueError, match="S1RAY_NO_SUCH_KEY is not set"):
+        prepare(tiny(*chosen, key))
+
+
 def test_what_the_teacher_said_is_kept_where_its_judge_fails(tiny: Compose, tmp_path: Path) -> None:
     is_up = threading.Event()
 
