@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from s1ray.orchestration.cluster.session import ROOT
-from tests.orchestration.training_data.test_pool_survey import HIDE
 from tests.ray_nodes import Nodes, make_nodes, wait_for_port
 
+HIDE = 'mount -t tmpfs none "$1" && shift && exec "$@"'
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
