@@ -25,9 +25,9 @@ from s1ray.curation.pool.templates import (
     LINES,
     BadRowError,
     look_up,
+    look_up_text,
     render,
     render_optional,
-    spell,
 )
 from s1ray.records import AnswerKind, Question, ReasoningTrace
 
@@ -142,7 +142,7 @@ def _extend(
     file = row.file.rpartition("/")[2]
     columns: dict[str, object] = {**content, "_file": file, "_row": row.number}
     for name, cut in source.columns.cuts.items():
-        columns[name] = _cut(spell(look_up(columns, cut.column), LINES), cut)
+        columns[name] = _cut(look_up_text(columns, cut.column, LINES), cut)
     if source.columns.options is not None:
         columns.update(_shuffle_options(columns, config=source.columns.options))
     return columns
@@ -157,9 +157,7 @@ def _cut(text: str, cut: CutConfig) -> str:
 
 
 def _shuffle_options(columns: Mapping[str, object], *, config: OptionsConfig) -> dict[str, object]:
-    texts = [
-        spell(look_up(columns, name), LINES).strip() for name in (config.correct, *config.wrong)
-    ]
+    texts = [look_up_text(columns, name, LINES).strip() for name in (config.correct, *config.wrong)]
     order = sorted(
         range(len(texts)),
         key=lambda index: hashlib.sha256(f"{config.seed}:{index}:{texts}".encode()).digest(),

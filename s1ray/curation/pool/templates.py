@@ -32,7 +32,7 @@ def render(template: str, columns: Mapping[str, object], *, joiner: str) -> str:
     Raises:
         BadRowError: A column is missing, or no text.
     """
-    text = _FIELD.sub(lambda match: spell(look_up(columns, match.group(1)), joiner), template)
+    text = _FIELD.sub(lambda match: look_up_text(columns, match.group(1), joiner), template)
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -74,23 +74,32 @@ def render_optional(template: str | None, columns: Mapping[str, object]) -> str 
     return render(template, columns, joiner=LINES) or None if template else None
 
 
-def spell(value: object, joiner: str) -> str:
-    """Return a value as text: null is empty, and entries of lists are joined.
+def look_up_text(columns: Mapping[str, object], path: str, joiner: str) -> str:
+    """Return a column's value as text: null is empty, and entries of lists are joined.
 
     Raises:
-        BadRowError: The value is an object.
+        BadRowError: There is no such column, or it holds an object.
     """
+    return _spell(look_up(columns, path), path=path, joiner=joiner)
+
+
+def _spell(value: object, *, path: str, joiner: str) -> str:
     if value is None:
         return ""
     if isinstance(value, list | tuple):
-        return joiner.join(spell(entry, joiner) for entry in value)
+        return joiner.join(_spell(entry, path=path, joiner=joiner) for entry in value)
     if isinstance(value, Mapping):
-        raise BadRowError("wrong_type", "an object stands where a text is wanted")
+        keys = _list_names(value)
+        raise BadRowError("wrong_type", f"column {path}: an object, not a text; it holds {keys}")
     return str(value)
 
 
 def _describe_missing(path: str, *, key: str, columns: Mapping[str, object]) -> str:
+    where = "" if key == path else f" of {path}"
+    return f"no column {key}{where}; there is {_list_names(columns)}"
+
+
+def _list_names(columns: Mapping[str, object]) -> str:
     names = ", ".join(name for name in columns if not name.startswith("_"))
     shown = names if len(names) <= _SHOWN_CHARACTERS else f"{names[:_SHOWN_CHARACTERS]}..."
-    where = "" if key == path else f" of {path}"
-    return f"no column {key}{where}; there is {shown or 'none'}"
+    return shown or "nothing"

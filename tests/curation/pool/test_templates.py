@@ -31,6 +31,15 @@ def test_a_missing_column_is_named_beside_those_that_are_there(template: str, de
     assert (refused.reason, refused.detail) == ("missing_column", detail)
 
 
+def test_an_object_where_a_text_is_wanted_is_named_with_what_it_holds() -> None:
+    content = {"q": [{"role": "user", "content": "x"}], "a": "1"}
+
+    refused = _build(content, declare())
+
+    assert isinstance(refused, RefusedRow)
+    assert refused.detail == "column q: an object, not a text; it holds role, content"
+
+
 def test_what_pandas_left_as_nan_is_missing() -> None:
     nan = float("nan")
     source = declare(columns={"domain": "{d}", "level": "{l}"})
