@@ -1,14 +1,20 @@
-"""What tests of several packages share: one Ray for the whole session, and composed recipes."""
+"""What tests of several packages share: one Ray a session, composed recipes, drawn examples."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import ray
+from hypothesis import settings
 
 from s1ray.config.recipe import Recipe
 from s1ray.orchestration.cluster.session import ROOT
 from tests.recipes import compose_tiny
+
+# No example has a limit of its own: beside other test files even a quick one may take long. All
+# else stays as Hypothesis chooses it, which under CI draws the same examples every time.
+settings.register_profile("s1ray", deadline=None, print_blob=True)
+settings.load_profile("s1ray")
 
 
 @pytest.fixture(scope="session")

@@ -74,7 +74,7 @@ policies = st.builds(
 )
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(
     policy=policies,
     preset=st.sampled_from(["s1", "think_tags", "s1_steps"]),
@@ -122,7 +122,7 @@ def test_every_scripted_chain_keeps_the_invariants(
         assert len(request.token_ids) + request.max_tokens <= context_tokens
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(salt=st.integers(0, 2**32), cap=st.integers(1, 30))
 def test_capped_thinking_is_a_prefix_of_natural_thinking(salt: int, cap: int) -> None:
     language = random_language(salt, favourites=(IDS["<|im_start|>"],))

@@ -150,7 +150,7 @@ def test_a_single_process_keeps_a_cast_of_every_weight() -> None:
     )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     mode=st.sampled_from(list(ActivationCheckpointing)),
     tokens=st.integers(16, 30000),

@@ -89,7 +89,7 @@ def test_a_single_worker_offloads_nothing() -> None:
     assert not recipe.is_offloaded
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     lengths=st.lists(st.integers(1, 400), min_size=1, max_size=40),
     groups=st.sampled_from([1, 2, 4]),

@@ -59,7 +59,7 @@ def test_manifest_round_trips(tmp_path: Path) -> None:
     assert [path.name for path in checkpoint.glob("*.draft")] == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_manifest_torn_or_flipped_anywhere_is_noticed(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -21,7 +21,7 @@ def draw_inputs(seed: int, *, positions: int, dtype: torch.dtype) -> tuple[Tenso
     return hidden, weight, targets, torch.rand(positions, generator=generator)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 1000), positions=st.integers(1, 40), chunk=st.integers(1, 50))
 def test_loss_and_gradients_equal_those_of_whole_logits(
     seed: int, positions: int, chunk: int

@@ -114,7 +114,7 @@ def test_sample_beyond_the_row_is_refused() -> None:
         next(plan_steps([9, 1], plan=plan, samples_consumed=0))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     lengths=st.lists(st.integers(1, 100), min_size=1, max_size=24),
     num_groups=st.integers(1, 5),
@@ -136,7 +136,7 @@ def test_each_step_is_dealt_whole_into_as_many_passes_a_group(
             assert max(sum(lengths[i] for i in row) for row in passes) <= limit
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(lengths=st.lists(st.integers(1, 50), min_size=1, max_size=8))
 def test_partition_in_two_is_near_the_best_there_is(lengths: list[int]) -> None:
     bins = partition(lengths, num_bins=2)
