@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -18,4 +19,5 @@ def home() -> Iterator[Path]:
         yield Path(path)
         for process in psutil.process_iter(["cmdline"]):
             if path in " ".join(process.info["cmdline"] or []):
-                process.kill()
+                with suppress(psutil.NoSuchProcess):  # it has just ended by itself
+                    process.kill()
