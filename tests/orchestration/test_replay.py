@@ -1,7 +1,6 @@
 """A finished run is sent to W&B afterwards: by its own command again, or by ``wandb sync``."""
 
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from s1ray.orchestration.run_directory.events import EventLog, read_events
 from s1ray.orchestration.run_directory.runs import Run
 from s1ray.orchestration.stage import name_stage, open_stage, show_finished
 from tests.orchestration.wandb_server import WandbServer, serve_wandb
+from tests.ports import closed_port
 
 Tiny = Callable[..., Recipe]
 NUM_EVENTS = 30
@@ -91,9 +91,7 @@ def test_run_whose_server_was_not_there_is_sent_by_its_command_later(
     tiny: Tiny, server: WandbServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _log_in(monkeypatch)
-    with monkeypatch.context() as away, socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
-        unused.close()
+    with monkeypatch.context() as away, closed_port() as port:
         away.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{port}")
         run = _finish(tiny(*FAST, "tracking.mode=auto", "tracking.init_timeout_seconds=5"))
     assert server.runs == {}
@@ -119,14 +117,15 @@ def test_online_asked_for_by_name_sends_what_a_refusing_server_lacks(
 
 
 def test_offline_record_of_a_finished_run_goes_with_wandb_sync(
-    tiny: Tiny, server: WandbServer, monkeypatch: pytest.MonkeyPatch
+    tiny: Tiny, server: WandbServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     run = _finish(tiny(*FAST, "tracking.mode=offline"))
     [record] = run.path.glob("wandb/offline-run-*")
     _log_in(monkeypatch)
 
     wandb = str(Path(sys.executable).with_name("wandb"))
-    subprocess.run([wandb, "sync", str(record)], check=True, timeout=120)
+    # It leaves a directory of its own where it is run.
+    subprocess.run([wandb, "sync", str(record)], cwd=tmp_path, check=True, timeout=120)
 
     assert _sent(server, run.name) == _recorded(run.path)
 

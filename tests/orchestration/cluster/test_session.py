@@ -1,15 +1,16 @@
 import pytest
 
 from s1ray.orchestration.cluster.session import refuse_silence
-from tests.ray_nodes import free_port
+from tests.ports import closed_port
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_address_where_nothing_listens_is_refused_at_once(host: str) -> None:
-    address = f"{host}:{free_port()}"
-
-    with pytest.raises(ConnectionError, match=r"No Ray answers at .*ray\.address="):
-        refuse_silence(address, answer_seconds=5)
+    with (
+        closed_port(host) as port,
+        pytest.raises(ConnectionError, match=r"No Ray answers at .*ray\.address="),
+    ):
+        refuse_silence(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", answer_seconds=5)
 
 
 @pytest.mark.parametrize("address", ["auto", "ray://head.invalid:10001"])
