@@ -13,8 +13,14 @@ ROOT = Path(__file__).parents[2]
 ITEMS = 50
 POLICIES = ("cap_8", "natural", "wait_1")
 IN_FLIGHT = 4
+MOST_MORE = 30
+MOST_BEHIND = 10
+"""What a child may make behind the completion that its killer waits for."""
+NUM_KILLS = 3
+assert ITEMS * len(POLICIES) > NUM_KILLS * (MOST_MORE + MOST_BEHIND)  # it cannot end before
 
-# Solves slowly enough to be killed in the middle, and notes every completion it makes.
+# Solves slowly enough to be killed in the middle, and notes every completion it makes. Of these it
+# makes only so many, and then waits for its kill: a parent that comes late finds it alive.
 CHILD = """
 import asyncio, os, random, sys, time
 from pathlib import Path
@@ -26,6 +32,8 @@ from tests.evaluation.builders import make_completion, make_group, make_runtime
 async def solve(group):
     for policy in group.policies:
         await asyncio.sleep(random.uniform(0.0, 0.012))
+        if next(allowed, None) is None:
+            await asyncio.Event().wait()
         os.write(made, f"{group.question.id} {policy}\\n".encode())
         ids = tuple(range(int(group.question.id) * 40 + len(policy)))
         yield policy, make_completion(thinking_ids=ids)
@@ -46,6 +54,7 @@ async def main():
             pass
 
 made = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+allowed = iter(range(int(sys.argv[3])))
 asyncio.run(main())
 """
 
@@ -58,7 +67,8 @@ def run_until_killed(command: list[str], made: Path, *, num_more: int, seconds: 
     """
     made.touch()
     aim = made.read_bytes().count(b"\n") + num_more
-    with subprocess.Popen(command, cwd=ROOT) as child:
+    allowed = str(num_more + MOST_BEHIND)
+    with subprocess.Popen([*command, allowed], cwd=ROOT) as child:
         while child.poll() is None and made.read_bytes().count(b"\n") < aim:
             time.sleep(0.001)
         time.sleep(seconds)
@@ -73,14 +83,17 @@ def test_evaluation_killed_at_random_instants_does_every_sample_once(tmp_path: P
     generator = random.Random(20250131)
     num_kills = 0
     while run_until_killed(
-        command, made, num_more=generator.randint(1, 30), seconds=generator.uniform(0.0, 0.02)
+        command,
+        made,
+        num_more=generator.randint(1, MOST_MORE),
+        seconds=generator.uniform(0.0, 0.02),
     ):
         num_kills += 1
         assert num_kills < 100
 
     done = Counter((sample.task.item, sample.task.policy) for sample in read_samples(path))
     asked = {(f"{item:02}", policy) for item in range(ITEMS) for policy in POLICIES}
-    assert num_kills >= 3
+    assert num_kills >= NUM_KILLS
     assert set(done) == asked
     assert set(done.values()) == {1}
     assert all(
