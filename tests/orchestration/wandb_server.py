@@ -88,6 +88,8 @@ class WandbServer(ThreadingHTTPServer):
         self.runs: dict[str, dict[str, Any]] = {}
         self.artifacts: dict[str, list[str]] = {}
         """Names of collections by run; of tables, too, which the client sends as artifacts."""
+        self.artifact_types: dict[str, str] = {}
+        """Of collections that are there already; the client refuses another type of that name."""
         self.sweeps = SweepDesk()
         self.failing: int | None = None
         self.answering = threading.Event()
@@ -170,7 +172,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _take_artifact(self, request: dict[str, Any]) -> dict[str, Any] | None:
         """Return the answer to a query about artifacts; None to any other."""
         if "artifactType" in request["query"]:
-            return {"project": {"artifact": None}}
+            known = self.server.artifact_types.get(request["variables"]["name"].partition(":")[0])
+            artifact = None if known is None else {"artifactType": {"name": known}}
+            return {"project": {"artifact": artifact}}
         if "createArtifact" not in request["query"]:
             return None
         asked = request["variables"]["input"]

@@ -10,6 +10,7 @@ import pytest
 from s1ray.orchestration.dashboard.datasets import declare_dataset
 from s1ray.orchestration.dashboard.tracking import track
 from s1ray.orchestration.run_directory.events import EventLog
+from s1ray.orchestration.run_directory.provenance import ENVIRONMENT
 from s1ray.orchestration.run_directory.runs import Run
 from s1ray.suites.evaluation.record import read_artifacts
 from tests.orchestration.dashboard.test_tracking import _config, _losses, server
@@ -47,14 +48,17 @@ def test_a_dataset_is_recorded_by_reference_with_its_digest(tmp_path: Path) -> N
     assert b"a secret of this machine" not in record.read_bytes()
 
 
-def test_a_server_that_takes_no_artifact_costs_no_metric(
+def test_a_dataset_that_the_server_does_not_take_costs_nothing_else(
     tmp_path: Path, server: WandbServer
 ) -> None:
     run = _run(tmp_path / "pool-2")
+    (run.path / ENVIRONMENT).write_text("torch==2\n", encoding="utf-8")
+    server.artifact_types[run.name] = "model"
 
     _track_dataset(run, "online")
 
     assert _losses(server, run) == [(1, 0.5)]
+    assert server.artifacts[run.name] == [f"code-{run.name}"]
 
 
 def test_a_run_that_failed_offers_no_dataset(tmp_path: Path) -> None:
