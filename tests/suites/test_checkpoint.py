@@ -40,4 +40,6 @@ def test_killed_job_has_lost_no_more_than_its_limit() -> None:
 
     [trained] = outcome.results["trained_seconds"]
     assert trained >= 12.0
-    assert 0.0 <= outcome.results["lost_seconds"]["high"] <= 6.0
+    # A save can only begin between two steps, and a job that was kept waiting stands in one.
+    limit = 6.0 + outcome.results["longest_step_seconds"]
+    assert 0.0 <= outcome.results["lost_seconds"]["high"] <= limit
