@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from s1ray.suites.evaluation.journal import find_replicas, note_in
 from s1ray.suites.evaluation.record import is_event, read_history
 from tests.evaluation.builders import make_completion
 from tests.orchestration.processes import count_lines, kill, wait_until
+from tests.recipes import compose_tiny
 from tests.teacher_server import Teacher, reply, teach
 
 Tiny = Callable[..., Recipe]
@@ -181,20 +182,22 @@ def _forbid_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
 
 
-@pytest.fixture(scope="module")
-def evaluated(tmp_path_factory: pytest.TempPathFactory, ray_head: None) -> Iterator[Path]:
-    """The storage of an evaluation of several samples a question."""
-    yield tmp_path_factory.mktemp("evaluated")
-
-
 SEVERAL = (
     "evaluation.num_samples=3", "evaluation.pass_at=[1,3]", "evaluation.majority_at=[3]",
     "sampling.temperature=1.0",
 )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory, ray_head: None) -> Path:
+    """The storage of an evaluation of several samples a question."""
+    storage = tmp_path_factory.mktemp("evaluated")
+    run_evaluate(prepare_evaluate(compose_tiny(storage, *SEVERAL)))
+    return storage
+
+
 def test_votes_and_licences_stand_in_the_results(tiny: Tiny, evaluated: Path) -> None:
-    path = run_evaluate(prepare_evaluate(tiny(*SEVERAL, storage=evaluated)))
+    path = _plan(tiny(*SEVERAL, storage=evaluated)).run.path
 
     results = json.loads((path / "results.json").read_text(encoding="utf-8"))
     votes = results["votes"]["running_sums/base"]

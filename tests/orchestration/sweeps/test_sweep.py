@@ -1,6 +1,8 @@
 """A sweep on a real Ray: every trial, its numbers, one that fails, and what is not done twice."""
 
 import json
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,9 +22,12 @@ BLOCKS = name_options(good=[], bad=["training.overflow=refuse", "training.max_se
 WAITS = "{kind: grid, setting: budget.wait_strings, values: [[Hmm], [Wait]], only: null}"
 
 
-@pytest.fixture(scope="module")
-def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("runs")
+@dataclass(frozen=True)
+class Swept:
+    """A sweep that was run once."""
+
+    storage: Path
+    complaint: str
 
 
 def _plan(storage: Path) -> SweepPlan:
@@ -32,17 +37,23 @@ def _plan(storage: Path) -> SweepPlan:
     )
 
 
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory, ray_head: None) -> Swept:
+    storage = tmp_path_factory.mktemp("runs")
+    with pytest.raises(RuntimeError) as failed:
+        run_sweep(_plan(storage))
+    return Swept(storage, str(failed.value))
+
+
 def _list_placement_groups() -> set[str]:
     return {key for key, group in placement_group_table().items() if group["state"] != "REMOVED"}
 
 
 def test_failed_trials_are_reported_while_the_others_finish_and_share_their_training(
-    storage: Path,
+    swept: Swept,
 ) -> None:
-    plan = _plan(storage)
-    with pytest.raises(RuntimeError, match=r"(?s)2 of 4 trials failed.*Traceback.*max_seq_len"):
-        run_sweep(plan)
-
+    plan = _plan(swept.storage)
+    assert re.search(r"(?s)2 of 4 trials failed.*Traceback.*max_seq_len", swept.complaint)
     results = json.loads((plan.run.path / "results.json").read_text(encoding="utf-8"))
     states = {trial["label"]: trial["state"] for trial in results["trials"]}
     assert states == {
@@ -51,14 +62,14 @@ def test_failed_trials_are_reported_while_the_others_finish_and_share_their_trai
         'bad, wait=["Hmm"]': "failed",
         'bad, wait=["Wait"]': "failed",
     }
-    trained = {path.parent.name for path in (storage / "train").glob("*/manifest.json")}
+    trained = {path.parent.name for path in (swept.storage / "train").glob("*/manifest.json")}
     assert trained == {plan.trials[0].training.run.name}
     assert not _list_placement_groups()
     assert ray.available_resources()["CPU"] == ray.cluster_resources()["CPU"]
 
 
-def test_results_page_events_and_samples_show_the_same_numbers(storage: Path) -> None:
-    plan = _plan(storage)
+def test_results_page_events_and_samples_show_the_same_numbers(swept: Swept) -> None:
+    plan = _plan(swept.storage)
     results = json.loads((plan.run.path / "results.json").read_text(encoding="utf-8"))
     trial = plan.trials[0]
     described = json.loads((trial.run.path / "run.json").read_text(encoding="utf-8"))
@@ -80,8 +91,8 @@ def test_results_page_events_and_samples_show_the_same_numbers(storage: Path) ->
     assert "good, wait=" in page
 
 
-def test_second_run_repeats_nothing_that_is_finished(storage: Path) -> None:
-    plan = _plan(storage)
+def test_second_run_repeats_nothing_that_is_finished(swept: Swept) -> None:
+    plan = _plan(swept.storage)
     finished = [trial for trial in plan.trials if trial.run.is_finished]
     before = {
         path: path.stat().st_mtime_ns for trial in finished for path in trial.run.path.iterdir()
