@@ -3,7 +3,7 @@
 Examples:
     python -m jobs.evaluate experiment=demo
     python -m jobs.evaluate experiment=demo target=trained budget.max_thinking_tokens=[0,32,null]
-    python -m jobs.evaluate experiment=s1_32b target=runs/train/RUN/export engine=vllm
+    python -m jobs.evaluate experiment=s1_32b target=runs/train/RUN/export
 
 Output:
     <storage>/evaluate/<run>/: samples.jsonl with every answer, results.json with every

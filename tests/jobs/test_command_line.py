@@ -1,7 +1,6 @@
 """What a user types: bad input ends with exit code 2 and a message before anything is started."""
 
 import ast
-import re
 import runpy
 import shlex
 import subprocess
@@ -209,24 +208,6 @@ def test_every_job_explains_itself(
         assert words in output
 
 
-def _example_commands() -> list[str]:
-    commands = []
-    for job in JOBS:
-        doc = ast.get_docstring(ast.parse((ROOT / "jobs" / f"{job}.py").read_text())) or ""
-        joined = doc.replace("\\\n", " ")
-        commands += re.findall(r"^ *python -m jobs\.(.*)$", joined, flags=re.M)
-    return [command for command in commands if " -- " not in command]
-
-
-@pytest.mark.parametrize("command", _example_commands())
-def test_every_example_of_a_job_parses(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
-) -> None:
-    code, output = _run(monkeypatch, capsys, f"{command} --cfg job")
-
-    assert code == 0, output
-
-
 def test_quiet_job_prints_its_result_alone(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -256,26 +237,6 @@ def test_jobs_are_listed_with_a_line_each() -> None:
     )
 
     assert all(f"python -m jobs.{job} " in done.stdout for job in JOBS)
-
-
-def _readme_commands() -> list[str]:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    guides = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").split("\n")
-    text += "\n".join(line for line in guides if line.startswith("|"))
-    joined = text.replace("\\\n", "")  # as a shell reads lines that go on
-    commands = re.findall(r"python -m (jobs\.\w+[^`\n|\"]*)", joined)
-    return sorted({command.strip() for command in commands if not re.search(r"<|\.\.\.", command)})
-
-
-@pytest.mark.parametrize("command", _readme_commands())
-def test_every_command_in_the_readme_parses(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
-) -> None:
-    own, dashes, submitted = command.removeprefix("jobs.").partition(" -- ")
-
-    code, output = _run(monkeypatch, capsys, f"{own} --cfg job{dashes}{submitted}")
-
-    assert code == 0, output
 
 
 def _draw_tree() -> list[str]:
