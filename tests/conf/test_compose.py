@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from s1ray.config.recipe import Recipe
 from s1ray.model_source.heads import check_degree
 from s1ray.orchestration.launch import CONF, parse_config
+from tests.choices import read_choice
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
@@ -73,11 +74,21 @@ def test_experiments_are_there() -> None:
         ("training.max_steps=3", "training"),
         ("training.num_epochs=null", "training"),
         ("~budget.num_waits", "budget.num_waits"),
+        ("selection.num_questions=x", "selection.num_questions"),
+        ("decontamination.min_overlap=x", "decontamination.min_overlap"),
     ],
 )
 def test_wrong_value_or_key_is_refused_with_its_dotted_path(override: str, path: str) -> None:
-    with pytest.raises(ValueError, match=f"^{path}="):
+    with pytest.raises(ValueError, match=f"^{path}[=:]"):
         parse_config(_compose("experiment=tiny", override), Recipe)
+
+
+def test_what_is_wrong_between_keys_is_said_without_the_configuration() -> None:
+    with pytest.raises(ValueError) as caught:
+        parse_config(_compose("experiment=s1_32b", "engine=vllm"), Recipe)
+
+    assert "tensor_parallel_size=1" in str(caught.value)
+    assert len(str(caught.value)) < 500
 
 
 def test_experiment_changes_stand_above_the_groups() -> None:
@@ -87,34 +98,12 @@ def test_experiment_changes_stand_above_the_groups() -> None:
     assert recipe.model.context_tokens == 512
 
 
-def _group_choices() -> list[str]:
-    groups = sorted(path for path in CONF.iterdir() if path.is_dir() and path.name != "experiment")
-    return [f"{g.name}={choice.stem}" for g in groups for choice in sorted(g.glob("*.yaml"))]
-
-
-UNRELATED = {"bootstrap", "running_sums", "kuberay", "endpoint", "on_prem", "suite"}
-"""Groups of other primaries, or of parts of others."""
-
-
-@pytest.mark.parametrize("choice", _group_choices())
-def test_every_group_choice_composes(choice: str) -> None:
-    group, name = choice.split("=")
-    if group in UNRELATED:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            assert compose(overrides=[f"+{group}={name}"])
-        return
-    override = f"{group}=[{name}]" if group == "benchmark" else choice
-
-    assert _compose("experiment=tiny", override)
-
-
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "endpoint").glob("*.yaml")))
 def test_an_endpoint_is_sent_its_own_fields_alone(name: str) -> None:
     own = {"openai": {"reasoning_effort"}, "gemini": {"extra_body"}}
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        endpoint = compose(overrides=[f"+endpoint={name}"]).endpoint
+    endpoint = read_choice("endpoint", name)
 
-    assert set(endpoint.extra) == own.get(name, set())
+    assert set(endpoint["extra"]) == own.get(name, set())
 
 
 def test_no_yaml_names_a_class_or_interpolates_the_environment() -> None:

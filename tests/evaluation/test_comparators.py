@@ -1,14 +1,8 @@
-"""Published scores, and the configuration files of evaluation."""
-
-from pathlib import Path
-from typing import Any
+"""Published scores, and what evaluation's settings refuse."""
 
 import pytest
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 from pydantic import ValidationError
 
-from s1ray.config.compare import CompareConfig
 from s1ray.config.evaluation import ComparatorsConfig, EvaluationConfig
 from s1ray.evaluation.comparators import (
     Comparator,
@@ -16,18 +10,11 @@ from s1ray.evaluation.comparators import (
     list_published_points,
 )
 from s1ray.evaluation.scaling import scaling
-
-CONF = Path(__file__).parents[2] / "conf"
-
-
-def read_conf(name: str, *overrides: str) -> dict[str, Any]:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        composed: Any = OmegaConf.to_container(compose(name, list(overrides)), resolve=True)
-    return composed
+from tests.choices import read_choice
 
 
 def read_published() -> ComparatorsConfig:
-    return ComparatorsConfig.model_validate(read_conf("comparators/published")["comparators"])
+    return ComparatorsConfig.model_validate(read_choice("comparators", "published"))
 
 
 def test_published_scores_of_one_benchmark_carry_their_source() -> None:
@@ -102,22 +89,8 @@ def test_published_system_that_stands_twice_is_refused() -> None:
         )
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "evaluation").glob("*.yaml")))
-def test_every_evaluation_choice_composes_and_parses(name: str) -> None:
-    config = EvaluationConfig.model_validate(read_conf(f"evaluation/{name}")["evaluation"])
-
-    assert config.num_samples >= 1
-
-
 def test_evaluation_draw_beyond_its_samples_is_refused() -> None:
-    composed = read_conf("evaluation/single", "evaluation.pass_at=[1,4]")
+    content = read_choice("evaluation", "single") | {"pass_at": [1, 4]}
 
     with pytest.raises(ValidationError, match=r"pass_at=\[1, 4\] draws more than num_samples=1"):
-        EvaluationConfig.model_validate(composed["evaluation"])
-
-
-def test_compare_composes_and_parses() -> None:
-    config = CompareConfig.model_validate(read_conf("compare", "a=runs/one", "b=runs/two"))
-
-    assert config.num_resamples == 10_000
-    assert "model" in config.subject
+        EvaluationConfig.model_validate(content)

@@ -9,7 +9,8 @@ from s1ray.config.grading import GymBenchmarkConfig
 from s1ray.evaluation.gym import draw_gym_questions
 from s1ray.grading.grader import grade_answer
 from s1ray.records import Question, Verdict
-from tests.grading.settings import read_grading, read_yaml
+from tests.choices import read_choice
+from tests.grading.settings import read_grading
 
 LAYERED = read_grading("layered")
 NEEDS_GYM = pytest.mark.slow
@@ -17,7 +18,7 @@ NEEDS_GYM = pytest.mark.slow
 
 
 def _config(**changes: Any) -> GymBenchmarkConfig:
-    content = read_yaml("benchmark/generated.yaml")["generated"]
+    content = read_choice("benchmark", "generated")["generated"]
     return GymBenchmarkConfig.model_validate({**content, **changes})
 
 

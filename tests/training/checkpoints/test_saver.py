@@ -9,15 +9,13 @@ from pathlib import Path
 import pydantic
 import pytest
 import torch
-import yaml
 
-from s1ray.config.checkpoint import CheckpointConfig
 from s1ray.training.checkpoints.checkpoint import write_checkpoint
 from s1ray.training.checkpoints.commit import CheckpointKind, read_manifest
 from s1ray.training.checkpoints.saver import CheckpointSaver, StepOutcome
 from s1ray.training.checkpoints.search import find_newest_checkpoint
 from s1ray.training.loop import TrainState
-from tests.fakes import CONF, full_disk, write_tiny_qwen2
+from tests.fakes import full_disk, write_tiny_qwen2
 from tests.training.checkpoint_runs import (
     IDENTITY,
     advance,
@@ -270,21 +268,6 @@ def _run_on_full_disk(state: TrainState, saver: CheckpointSaver) -> None:
         run(state, saver, num_steps=3)
 
 
-@pytest.mark.parametrize("path", sorted((CONF / "checkpoint").glob("*.yaml")), ids=lambda p: p.stem)
-def test_checkpoint_config_every_file_parses(path: Path) -> None:
-    assert read_checkpoint_config(path.stem).keep_temporary >= 1
-
-
-def read_checkpoint_config(name: str, **changes: object) -> CheckpointConfig:
-    merged: dict[str, object] = {}
-    content = yaml.safe_load((CONF / "checkpoint" / f"{name}.yaml").read_text(encoding="utf-8"))
-    if "defaults" in content:
-        merged = yaml.safe_load((CONF / "checkpoint" / "default.yaml").read_text(encoding="utf-8"))
-    export = {**merged.get("export", {}), **content.get("export", {})}  # type: ignore[dict-item]
-    merged |= {key: value for key, value in content.items() if key != "defaults"}
-    return CheckpointConfig.model_validate({**merged, "export": export, **changes})
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -299,7 +282,7 @@ def test_checkpoint_config_out_of_range_is_refused(
     changes: dict[str, object], message: str
 ) -> None:
     with pytest.raises(pydantic.ValidationError, match=message):
-        read_checkpoint_config("default", **changes)
+        make_checkpointing(**changes)
 
 
 def test_hurried_rank_is_saved_at_once_and_again_when_that_is_written(
