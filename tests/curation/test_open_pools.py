@@ -3,11 +3,8 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 from pydantic import TypeAdapter
 
 from s1ray.config.curation import (
@@ -25,9 +22,9 @@ from s1ray.curation.pool.sources import Pool
 from s1ray.curation.screening.decontamination import judge_contamination
 from s1ray.curation.screening.screening import CurationRules
 from s1ray.curation.screening.words import spell_key
+from tests.choices import read_choice
+from tests.reference_data import DATA, find_reference
 
-ROOT = Path(__file__).parents[2]
-DATA = ROOT.parent / "shared" / "data"
 BENCHMARKS = {
     "math500": ("problem", "unique_id"),
     "gsm8k_test": ("question", "question"),
@@ -35,29 +32,16 @@ BENCHMARKS = {
     "amc23": ("problem", "id"),
 }
 
-needs_data = pytest.mark.skipif(
-    not (DATA / "pool").is_dir(), reason="the shared data is not beside the project"
-)
-
-
-def _compose(**groups: str) -> dict[str, object]:
-    overrides = [f"+{group}={choice}" for group, choice in groups.items()]
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        content = OmegaConf.to_container(compose(overrides=overrides), resolve=True)
-    assert isinstance(content, dict)
-    return {str(key): value for key, value in content.items()}
-
 
 @pytest.fixture(scope="module")
 def pool() -> list[PoolItem | RefusedRow]:
-    config = _compose(pool="open_files")["pool"]
-    assert isinstance(config, dict)
-    return list(Pool(PoolConfig.model_validate({**config, "root": str(DATA / "pool")})))
+    config = read_choice("pool", "open_files")
+    return list(Pool(PoolConfig.model_validate({**config, "root": str(find_reference("pool"))})))
 
 
 def _protect(name: str) -> Iterator[ProtectedQuestion]:
     text, identifier = BENCHMARKS[name]
-    for row in read_file(DATA / "eval" / f"{name}.jsonl.gz", root=DATA):
+    for row in read_file(find_reference(f"eval/{name}.jsonl.gz"), root=DATA):
         assert row.content is not None
         yield ProtectedQuestion(
             benchmark=name, item=str(row.content[identifier]), text=str(row.content[text])
@@ -73,7 +57,7 @@ def _rules(**changes: str) -> CurationRules:
         "selection": "s1k_questions",
         **changes,
     }
-    content = _compose(**groups)
+    content = {group: read_choice(group, choice) for group, choice in groups.items()}
     return CurationRules(
         max_duplicate_fraction=0.25,
         decontamination=TypeAdapter(DecontaminationConfig).validate_python(
@@ -94,7 +78,6 @@ def _fold(text: str) -> str:
     return " ".join(text.lower().split())
 
 
-@needs_data
 def test_pool_holds_the_published_number_of_rows_and_little_is_refused(
     pool: list[PoolItem | RefusedRow],
 ) -> None:
@@ -105,7 +88,6 @@ def test_pool_holds_the_published_number_of_rows_and_little_is_refused(
     assert refused == {"image": 53 + 17, "left_out": 30, "empty_answer": 4}
 
 
-@needs_data
 @pytest.mark.parametrize(("fold", "known"), [(_fold, 104), (spell_key, 109)])
 def test_known_math500_questions_stand_in_the_pool(
     pool: list[PoolItem | RefusedRow], fold: object, known: int
@@ -118,7 +100,6 @@ def test_known_math500_questions_stand_in_the_pool(
     assert len(found) == known
 
 
-@needs_data
 def test_overlap_mode_finds_every_known_math500_question_and_s1s_mode_does_not(
     pool: list[PoolItem | RefusedRow],
 ) -> None:
@@ -141,7 +122,6 @@ def test_overlap_mode_finds_every_known_math500_question_and_s1s_mode_does_not(
     assert any(len(item.trace.question.text.split()) < 8 for item in missed)
 
 
-@needs_data
 @pytest.mark.slow
 def test_s1k_over_the_open_pools_gives_a_thousand_clean_questions(
     pool: list[PoolItem | RefusedRow],
@@ -169,10 +149,8 @@ def test_s1k_over_the_open_pools_gives_a_thousand_clean_questions(
     json.dumps(result.funnel.describe(), allow_nan=False)
 
 
-@needs_data
 def test_published_s1k_rows_read_with_their_traces() -> None:
-    config = _compose(pool="s1k_1_1")["pool"]
-    assert isinstance(config, dict)
+    config = read_choice("pool", "s1k_1_1")
     sources = config["sources"]
     columns = {
         "thinking": "{gemini_thinking_trajectory}",
@@ -181,7 +159,7 @@ def test_published_s1k_rows_read_with_their_traces() -> None:
         "correct": None,
     }
     mine = {**sources["s1k"], "files": ["s1k_sample5.parquet"], "trace": columns}
-    changed = {**config, "root": str(DATA / "traces"), "sources": {"s1k": mine}}
+    changed = {**config, "root": str(find_reference("traces")), "sources": {"s1k": mine}}
 
     items = list(Pool(PoolConfig.model_validate(changed)))
 

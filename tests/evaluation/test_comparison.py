@@ -5,7 +5,6 @@ import json
 import math
 import statistics
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
@@ -21,8 +20,7 @@ from s1ray.evaluation.comparison import (
 from s1ray.evaluation.samples import EvaluatedSample
 from s1ray.records import Verdict
 from tests.evaluation.builders import R, W, make_completion, make_sample, make_samples
-
-GRADED = Path(__file__).parents[2] / "../shared/data/graded_outputs/gsm8k_openai_4_models.jsonl.gz"
+from tests.reference_data import find_reference
 
 
 def bootstrap(
@@ -85,9 +83,8 @@ def test_bootstrap_order_of_items_does_not_matter() -> None:
 
 
 def test_bootstrap_of_four_real_systems_agrees_with_the_normal_interval() -> None:
-    if not GRADED.exists():
-        pytest.skip(f"needs {GRADED}")
-    with gzip.open(GRADED, "rt", encoding="utf-8") as file:
+    graded = find_reference("graded_outputs/gsm8k_openai_4_models.jsonl.gz")
+    with gzip.open(graded, "rt", encoding="utf-8") as file:
         rows = [json.loads(line) for line in file.read().split("\n") if line]
     systems = sorted(name for name, value in rows[0].items() if isinstance(value, dict))
     assert len(systems) == 4

@@ -11,7 +11,8 @@ from s1ray.config.grade import GradeFields
 from s1ray.grading.grader import grade_answer
 from s1ray.grading.regrade import RegradeReport, regrade
 from s1ray.records import AnswerKind, Verdict
-from tests.grading.settings import find_shared, read_grading
+from tests.grading.settings import read_grading
+from tests.reference_data import find_reference
 
 STORED = read_grading("stored")
 KNOWN: dict[str, list[dict[str, Any]]] = json.loads(
@@ -25,7 +26,7 @@ NEMO = ["nemo_output_rs0", "nemo_output_rs1", "nemo_output_rs2"]
 def regrade_shared(file: str, tmp_path: Path, **fields: str | None) -> RegradeReport:
     names = {"id": None, "answer_kind": None, **fields}
     return regrade(
-        find_shared(f"graded_outputs/{file}.jsonl.gz"),
+        find_reference(f"graded_outputs/{file}.jsonl.gz"),
         output_path=tmp_path / "out.jsonl.gz",
         fields=GradeFields.model_validate(names),
         answer_kind=AnswerKind.MATH,
@@ -120,5 +121,5 @@ def grade_gym(row: dict[str, Any]) -> Verdict:
 
 
 def read_rows(name: str) -> list[dict[str, Any]]:
-    text = gzip.decompress(find_shared(name).read_bytes()).decode()
+    text = gzip.decompress(find_reference(name).read_bytes()).decode()
     return [json.loads(line) for line in text.split("\n") if line]

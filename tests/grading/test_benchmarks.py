@@ -21,14 +21,16 @@ from s1ray.grading.benchmarks import (
     shuffle_options,
 )
 from s1ray.records import AnswerKind, Question
-from tests.grading.settings import ROOT, find_shared, read_yaml
+from tests.choices import read_choice
+from tests.grading.settings import ROOT
+from tests.reference_data import find_reference
 
 NAMES = sorted(path.stem for path in (ROOT / "conf" / "benchmark").glob("*.yaml"))
 ROW = {"problem": "What is 6 * 7?", "answer": 42, "id": "x1"}
 
 
 def read_benchmark(name: str, **changes: Any) -> RowsBenchmarkConfig:
-    content = read_yaml(f"benchmark/{name}.yaml")[name]
+    content = read_choice("benchmark", name)[name]
     return RowsBenchmarkConfig.model_validate({**content, **changes})
 
 
@@ -72,7 +74,7 @@ def test_declaration_is_complete_and_pins_its_revision(name: str) -> None:
 def test_real_benchmark_loads_from_a_local_file(
     name: str, file: str, count: int, kind: AnswerKind
 ) -> None:
-    path = find_shared(f"eval/{file}.jsonl.gz")
+    path = find_reference(f"eval/{file}.jsonl.gz")
     questions = load_questions(name, read_benchmark(name, path=str(path)))
     assert len(questions) == count
     assert len({question.id for question in questions}) == count
@@ -85,7 +87,7 @@ def test_real_benchmark_loads_from_a_local_file(
 
 
 def test_real_olympiadbench_joins_its_lists() -> None:
-    path = find_shared("pool/olympiadbench_maths_en.jsonl.gz")
+    path = find_reference("pool/olympiadbench_maths_en.jsonl.gz")
     questions = load_questions("olympiadbench", read_benchmark("olympiadbench", path=str(path)))
     assert len(questions) == 675
     assert questions[0].answer == "2"
@@ -260,11 +262,8 @@ def test_private_question_is_in_no_message(tmp_path: Path) -> None:
 
 
 def test_generated_questions_are_asked_with_the_benchmarks_prompt() -> None:
-    content = read_yaml("benchmark/running_sums.yaml")["running_sums"]
-    params = read_yaml("running_sums/small.yaml")
-    config = GeneratedBenchmarkConfig.model_validate(
-        {**content, "params": params, "prompt": "Please: {question}"}
-    )
+    content = read_choice("benchmark", "running_sums")["running_sums"]
+    config = GeneratedBenchmarkConfig.model_validate({**content, "prompt": "Please: {question}"})
     question = Question(
         id="q",
         text="What is {1} + 1?",
@@ -293,6 +292,6 @@ def test_generated_questions_are_asked_with_the_benchmarks_prompt() -> None:
     ],
 )
 def test_wrong_declaration_is_refused(changes: dict[str, Any], message: str) -> None:
-    content = read_yaml("benchmark/aime24.yaml")["aime24"]
+    content = read_choice("benchmark", "aime24")["aime24"]
     with pytest.raises(ValidationError, match=message):
         TypeAdapter(BenchmarkConfig).validate_python({**content, **changes})

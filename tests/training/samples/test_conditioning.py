@@ -9,7 +9,7 @@ from s1ray.model_source.model_directory import load_tokenizer
 from s1ray.training.samples.conditioning import check_conditioning, condition_traces
 from s1ray.training.samples.examples import tokenize_traces
 from tests.fakes import write_byte_tokenizer
-from tests.training.samples.test_examples import make_trace
+from tests.training.samples.traces import make_trace
 
 TRACE = make_trace("What is 2 + 2?", "first\n\nsecond\n\nthird", "4")
 

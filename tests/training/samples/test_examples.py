@@ -1,6 +1,5 @@
 """Texts, masks and the block's limit, against s1's format facts and its true rows."""
 
-from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -10,10 +9,11 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from s1ray.chat_format import DELIMITERS, decode
 from s1ray.config.training import Overflow
 from s1ray.model_source.random_model import build_byte_tokenizer
-from s1ray.records import AnswerKind, Question, ReasoningTrace
+from s1ray.records import ReasoningTrace
 from s1ray.training.samples.examples import TokenizedSet, tokenize_traces
+from tests.reference_data import find_reference
+from tests.training.samples.traces import make_trace
 
-DATA = Path("../shared/data")
 QWEN_SYSTEM = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
 IM_START, IM_END, NEWLINE, ASSISTANT = 151644, 151645, 198, 77091
 
@@ -30,24 +30,6 @@ LLAMA3_TEMPLATE = """\
 """As in meta-llama/Llama-3.1-8B-Instruct, without tools and dates."""
 
 
-def make_trace(question: str, thinking: str, answer: str, key: str = "q") -> ReasoningTrace:
-    return ReasoningTrace(
-        question=Question(
-            id=key,
-            text=question,
-            answer="",
-            answer_kind=AnswerKind.MATH,
-            source="test",
-            domain=None,
-            solution=None,
-        ),
-        thinking=thinking,
-        answer=answer,
-        teacher="test",
-        is_correct=None,
-    )
-
-
 def tokenize(traces: list[ReasoningTrace], tokenizer: Any, **changes: Any) -> TokenizedSet:
     options = {"max_seq_len": 32768, "overflow": Overflow.TRUNCATE, "system_prompt": None}
     return tokenize_traces(traces, tokenizer, delimiters=DELIMITERS["s1"], **(options | changes))
@@ -55,17 +37,12 @@ def tokenize(traces: list[ReasoningTrace], tokenizer: Any, **changes: Any) -> To
 
 @pytest.fixture(scope="module")
 def qwen() -> Any:
-    path = DATA / "qwen2_5_tokenizer"
-    if not path.is_dir():
-        pytest.skip(f"{path} is absent: the real Qwen2.5 tokenizer is reference material")
-    return AutoTokenizer.from_pretrained(path)
+    return AutoTokenizer.from_pretrained(find_reference("qwen2_5_tokenizer"))
 
 
 @pytest.fixture(scope="module")
 def s1k_rows() -> list[dict[str, str]]:
-    path = DATA / "traces" / "s1k_sample5.parquet"
-    if not path.is_file():
-        pytest.skip(f"{path} is absent: true s1K rows are reference material")
+    path = find_reference("traces/s1k_sample5.parquet")
     rows: list[dict[str, str]] = pq.read_table(path).to_pylist()
     return rows
 
