@@ -7,9 +7,8 @@ from s1ray.curation.teacher import LeftOut, ask_teacher, make_trace
 from s1ray.generation.chat.chat_engine import ChatReply
 from s1ray.records import GradedAnswer, ReasoningTrace, Verdict
 from tests.curation.made import make_item
+from tests.generation.chat_requests import POLICY, REPLY
 from tests.generation.scripted_engines import GREEDY
-from tests.generation.test_openai_engine import POLICY
-from tests.generation.test_remembered_replies import REPLY
 
 QUESTION = make_item("What is 1 + 1?").trace.question
 KEEP_ALL = DistillationConfig(

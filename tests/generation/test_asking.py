@@ -6,9 +6,8 @@ import pytest
 
 from s1ray.generation.chat.asking import Asked, ask_all
 from s1ray.generation.chat.chat_engine import ChatReply, ChatRequest, Message
+from tests.generation.chat_requests import POLICY, REPLY
 from tests.generation.scripted_engines import GREEDY
-from tests.generation.test_openai_engine import POLICY
-from tests.generation.test_remembered_replies import REPLY
 
 
 @dataclass

@@ -7,21 +7,8 @@ import pytest
 
 from s1ray.generation.chat.chat_engine import ChatEngine, ChatReply, ChatRequest, Message
 from s1ray.generation.chat.remembered_replies import RememberedReplies, ReplyFile
+from tests.generation.chat_requests import POLICY, REPLY
 from tests.generation.scripted_engines import GREEDY
-from tests.generation.test_openai_engine import POLICY
-
-REPLY = ChatReply(
-    thinking="a \ud800 b",
-    answer="2",
-    is_complete=True,
-    num_prompt_tokens=3,
-    num_completion_tokens=4,
-    num_thinking_tokens=None,
-    unenforced=("top_k",),
-    num_tries=1,
-    cost_usd=0.25,
-    seconds=0.5,
-)
 
 
 class _Counting:

@@ -8,10 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
-from s1ray.chat_format import Tokenizer, encode
 from s1ray.generation.budget import BudgetPolicy
 from s1ray.generation.engine import Sampling
-from s1ray.records import Completion, ThinkingEnd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,23 +72,3 @@ class ChatEngine(Protocol):
     async def close(self) -> None:
         """Release connections. Pending requests fail."""
         ...
-
-
-def describe_completion(reply: ChatReply, *, tokenizer: Tokenizer) -> Completion:
-    """Return a reply in the form of a completion, to be graded and counted like one.
-
-    Its ids are those that the given tokenizer makes of the text, not the model's own; the number
-    of generated tokens is the endpoint's.
-    """
-    return Completion(
-        thinking=reply.thinking,
-        answer=reply.answer,
-        thinking_ids=encode(tokenizer, reply.thinking),
-        answer_ids=encode(tokenizer, reply.answer),
-        wait_positions=(),
-        num_waits_applied=0,
-        num_generated_tokens=reply.num_completion_tokens,
-        thinking_end=ThinkingEnd.MODEL if reply.answer else ThinkingEnd.CAP,
-        is_answer_forced=False,
-        is_answer_complete=reply.is_complete,
-    )

@@ -11,7 +11,7 @@ from s1ray.config.curation import (
 from s1ray.curation.choice.clusters import group_texts
 from s1ray.curation.choice.diversity import ask_subject, find_domains, read_subject
 from tests.curation.made import make_item
-from tests.generation.test_openai_engine import configure
+from tests.generation.chat_requests import configure_endpoint
 
 CLUSTERS = ClustersDiversityConfig(
     kind="clusters",
@@ -87,7 +87,7 @@ def test_a_model_is_asked_for_a_subject_and_its_last_code_counts() -> None:
     subjects = {"05": "Combinatorics", "11": "Number theory"}
     config = SubjectsDiversityConfig(
         kind="subjects",
-        endpoint=configure(),
+        endpoint=configure_endpoint(),
         prompt="{subjects}\n--\n{question}",
         subjects=subjects,
     )
