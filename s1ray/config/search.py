@@ -110,11 +110,12 @@ class FifoConfig(TrialsConfig):
 
 
 class StoppingConfig(TrialsConfig):
-    """What early stopping compares, and when."""
+    """When early stopping compares: always the mean training loss since the report before.
 
-    metric: Literal["loss"]
-    """The mean training loss since the report before, nats per token. With one epoch every sample
-    is new, so that it is an honest loss; with several it also rewards learning by heart."""
+    With one epoch every sample is new, so that it is an honest loss; with several it also rewards
+    learning by heart.
+    """
+
     grace_tokens: PositiveInt
     """Training tokens that every trial may see."""
 

@@ -21,16 +21,19 @@ def _sections() -> Iterator[type[Section]]:
 
 
 def _read_names() -> set[str]:
-    """Return every attribute that is read, and every name that is spelled out as a string."""
-    names: set[str] = set()
-    for package in ("s1ray", "jobs"):
-        for path in (ROOT / package).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
-                    names.add(node.attr)
-                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                    names.add(node.value)
-    return names
+    """Return every attribute that is read outside the schema, whose own checks use nothing up.
+
+    A string of a key's name is no reading of it: another mapping may have that key.
+    """
+    schema = ROOT / "s1ray" / "config"
+    return {
+        node.attr
+        for package in ("s1ray", "jobs")
+        for path in (ROOT / package).rglob("*.py")
+        if schema not in path.parents
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
+    }
 
 
 READ = _read_names()

@@ -147,8 +147,9 @@ def equalise(equal: EqualConfig) -> dict[str, int | None]:
     """Return the training's length under a named mode; nothing where each keeps its own."""
     if equal.by is None:
         return {}
-    lengths = {"epochs": "num_epochs", "steps": "max_steps", "tokens": "max_tokens"}
-    amounts = equal.model_dump(include=set(lengths))
-    return {
-        f"training.{key}": amounts[by] if by == equal.by else None for by, key in lengths.items()
+    lengths = {
+        "epochs": ("training.num_epochs", equal.epochs),
+        "steps": ("training.max_steps", equal.steps),
+        "tokens": ("training.max_tokens", equal.tokens),
     }
+    return {key: amount if by == equal.by else None for by, (key, amount) in lengths.items()}
