@@ -1,14 +1,12 @@
 """What every engine on token ids keeps to; one set of tests for all of them.
 
 The oracle is ``model.generate`` of transformers on one context alone, in float32. The vLLM half
-runs in its own environment on the model that S1RAY_CONFORMANCE_MODEL names, a directory.
+runs in its own environment on the model of ``vllm_model.py``.
 """
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,11 +14,9 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from s1ray.generation.engine import Engine, Generation, Request, Sampling
-from s1ray.generation.transformers_engine import TransformersEngine
-from tests.generation.scripted_engines import GREEDY
-from tests.generation.tiny_models import build_tiny, generate_alone
+from tests.generation.tiny_models import ask, build_tiny, generate_alone, open_engine
+from tests.generation.vllm_model import find_vllm_model
 
-VLLM_MODEL = "S1RAY_CONFORMANCE_MODEL"
 CONTEXT_TOKENS = 256
 
 
@@ -48,24 +44,13 @@ class Subject:
 def open_transformers() -> tuple[PreTrainedModel, Engine]:
     torch.set_num_threads(1)
     model = build_tiny("qwen2")
-    engine = TransformersEngine(
-        model,
-        max_batch_size=4,
-        cache_slots=8,
-        max_prefill_tokens=64,
-        context_tokens=CONTEXT_TOKENS,
-        num_threads=1,
-    )
-    return model, engine
+    return model, open_engine(model, cache_slots=8, context_tokens=CONTEXT_TOKENS)
 
 
 def open_vllm() -> tuple[PreTrainedModel, Engine]:
-    pytest.importorskip("vllm", reason="vLLM is not in this environment")
-    if VLLM_MODEL not in os.environ:
-        pytest.skip(f"{VLLM_MODEL} names no model directory")
+    path = find_vllm_model()
     from s1ray.generation.vllm_engine import VllmEngine  # noqa: PLC0415
 
-    path = Path(os.environ[VLLM_MODEL])
     engine = VllmEngine(
         path,
         context_tokens=CONTEXT_TOKENS,
@@ -101,11 +86,6 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
     yield Subject(model=model, engine=engine, loop=loop)
     loop.run_until_complete(engine.close())
     loop.close()
-
-
-def ask(context: tuple[int, ...], max_tokens: int, **changes: Any) -> Request:
-    settings = {"min_tokens": 0, "stop_sequences": (), "sampling": GREEDY}
-    return Request(token_ids=context, max_tokens=max_tokens, **{**settings, **changes})
 
 
 CONTEXTS = [tuple(range(5, 5 + length)) for length in (1, 3, 20, 50, 64)]

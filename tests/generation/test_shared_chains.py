@@ -13,7 +13,6 @@ from s1ray.generation.budget import BudgetPolicy
 from s1ray.generation.engine import Engine, Generation, Request, Sampling
 from s1ray.generation.forcing import complete, force_budget
 from s1ray.generation.shared_chains import SharedChains
-from s1ray.generation.transformers_engine import TransformersEngine
 from s1ray.records import Completion
 from tests.generation.scripted_engines import (
     GREEDY,
@@ -25,7 +24,7 @@ from tests.generation.scripted_engines import (
     random_language,
     toy_tokens,
 )
-from tests.generation.tiny_models import build_tiny
+from tests.generation.tiny_models import ask, build_tiny, open_engine
 
 torch.set_num_threads(1)
 
@@ -65,7 +64,7 @@ async def run_grid(
     return await asyncio.gather(*(complete(engine, chain(policy)) for policy in policies))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     salt=st.integers(0, 2**32),
     order=st.permutations(GRID),
@@ -99,7 +98,9 @@ def test_records_on_a_real_engine_are_the_same_and_cost_fewer_tokens(sampling: S
     model = build_tiny("qwen2", vocab_size=len(PIECES))
 
     async def run(*, is_shared: bool) -> tuple[list[Completion], int]:
-        engine = open_engine(model)
+        engine = open_engine(
+            model, max_batch_size=8, cache_slots=12, max_prefill_tokens=64, context_tokens=120
+        )
         used = (
             SharedChains(engine, remembered_tokens=10_000, is_noise_positional=True)
             if is_shared
@@ -113,22 +114,6 @@ def test_records_on_a_real_engine_are_the_same_and_cost_fewer_tokens(sampling: S
     alone, many = asyncio.run(run(is_shared=False))
     assert shared == alone
     assert few < 0.7 * many
-
-
-def open_engine(model: Any) -> TransformersEngine:
-    return TransformersEngine(
-        model,
-        max_batch_size=8,
-        cache_slots=12,
-        max_prefill_tokens=64,
-        context_tokens=120,
-        num_threads=1,
-    )
-
-
-def ask(context: tuple[int, ...], max_tokens: int, **changes: Any) -> Request:
-    settings = {"min_tokens": 0, "stop_sequences": (), "sampling": GREEDY}
-    return Request(token_ids=context, max_tokens=max_tokens, **{**settings, **changes})
 
 
 def scripted(

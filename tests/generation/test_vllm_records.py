@@ -5,7 +5,6 @@ It runs in the environment of ``make test-vllm`` on the model that S1RAY_CONFORM
 
 import asyncio
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from s1ray.generation.shared_chains import SharedChains
 from s1ray.generation.transformers_engine import TransformersEngine, load_model
 from s1ray.records import Completion
 from tests.generation.scripted_engines import GREEDY
-from tests.generation.test_conformance import VLLM_MODEL
+from tests.generation.vllm_model import find_vllm_model
 
 pytestmark = pytest.mark.vllm
 logger = logging.getLogger(__name__)
@@ -90,12 +89,9 @@ class Pair:
 
 @pytest.fixture(scope="module")
 def pair() -> Iterator[Pair]:
-    pytest.importorskip("vllm", reason="vLLM is not in this environment")
-    if VLLM_MODEL not in os.environ:
-        pytest.skip(f"{VLLM_MODEL} names no model directory")
+    path = find_vllm_model()
     from s1ray.generation.vllm_engine import VllmEngine  # noqa: PLC0415
 
-    path = Path(os.environ[VLLM_MODEL])
     loop = asyncio.new_event_loop()
 
     async def begin() -> Engine:

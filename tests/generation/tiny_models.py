@@ -1,4 +1,6 @@
-"""Random two-layer models and what transformers' own generate makes of them."""
+"""Random two-layer models, engines on them, and what transformers' own generate makes of them."""
+
+from typing import Any
 
 import torch
 from transformers import (
@@ -8,6 +10,10 @@ from transformers import (
     Qwen2Config,
     Qwen2ForCausalLM,
 )
+
+from s1ray.generation.engine import Request
+from s1ray.generation.transformers_engine import TransformersEngine
+from tests.generation.scripted_engines import GREEDY
 
 VOCABULARY = 97
 SHAPE = {
@@ -30,6 +36,22 @@ def build_tiny(family: str, *, vocab_size: int = VOCABULARY) -> PreTrainedModel:
     if family == "qwen2":
         return Qwen2ForCausalLM(Qwen2Config(**shape)).eval()
     return LlamaForCausalLM(LlamaConfig(**shape, tie_word_embeddings=True)).eval()
+
+
+def open_engine(model: PreTrainedModel, **changes: int) -> TransformersEngine:
+    settings = {
+        "max_batch_size": 4,
+        "cache_slots": 6,
+        "max_prefill_tokens": 48,
+        "context_tokens": 256,
+        "num_threads": 1,
+    }
+    return TransformersEngine(model, **{**settings, **changes})
+
+
+def ask(context: tuple[int, ...], max_tokens: int, **changes: Any) -> Request:
+    settings = {"min_tokens": 0, "stop_sequences": (), "sampling": GREEDY}
+    return Request(token_ids=context, max_tokens=max_tokens, **{**settings, **changes})
 
 
 def generate_alone(
