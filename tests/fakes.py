@@ -1,5 +1,6 @@
 """Small real things that tests share: a byte-level tokenizer, a tiny random Qwen2, a tiny GGUF."""
 
+import random
 import resource
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from typing import Any
 
 import gguf
 import numpy as np
+import torch
 import yaml
 
 from s1ray.config.model import ModelConfig, RandomModelConfig
@@ -36,6 +38,16 @@ def write_tiny_qwen2(directory: Path, **changes: Any) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     write_random_qwen2(directory, shape=tiny_shape(**changes))
     return directory
+
+
+def draw_weights(model: torch.nn.Module, *, seed: int) -> None:
+    """Fill a model for golden values: no release of torch or transformers moves these numbers."""
+    draw = random.Random(seed)
+    with torch.no_grad():
+        for name, weight in sorted(model.named_parameters()):
+            centre = 1.0 if name.endswith("norm.weight") else 0.0
+            values = [centre + draw.uniform(-0.3, 0.3) for _ in range(weight.numel())]
+            weight.copy_(torch.tensor(values).reshape(weight.shape))
 
 
 def write_byte_tokenizer(directory: Path) -> Path:
