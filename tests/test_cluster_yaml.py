@@ -12,6 +12,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 
 from s1ray.planning.launcher import check_launcher, list_unfilled
 from s1ray.planning.manifests import make_local_launcher
+from tests.choices import read_choice
 
 CLUSTER_FILE = Path(__file__).parents[1] / "cluster.yaml"
 FILLED = {"CHANGE_ME_DIGEST": "0123456789abcdef" * 4, "CHANGE_ME_REGISTRY": "registry.example"}
@@ -56,9 +57,9 @@ def test_none_of_rays_defaults_that_open_ports_or_install_wheels_is_left() -> No
 
 
 def test_the_file_describes_the_cluster_that_is_planned() -> None:
-    launcher, conf = read(), CLUSTER_FILE.parent / "conf"
-    planned = yaml.safe_load((conf / "cluster" / "h100_2x8_8x400g.yaml").read_text())
-    kuberay = yaml.safe_load((conf / "kuberay" / "p5.yaml").read_text())
+    launcher = read()
+    planned = read_choice("cluster", "h100_2x8_8x400g")
+    kuberay = read_choice("kuberay", "p5")
 
     types = launcher["available_node_types"].values()
     assert launcher["max_workers"] + 1 == planned["num_nodes"]

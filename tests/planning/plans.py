@@ -5,34 +5,25 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
-
 from s1ray.config.planning import ClusterConfig, PlanningConfig
 from s1ray.config.training import ActivationCheckpointing
 from s1ray.planning.cluster import Cluster, read_cluster
 from s1ray.planning.model import ModelShape, read_shape
 from s1ray.planning.recipe import Recipe, draw_lengths
+from tests.choices import read_choice
 
 CONF = Path(__file__).parents[2] / "conf"
 CLUSTERS = sorted(path.stem for path in (CONF / "cluster").glob("*.yaml"))
 
 
-def read_yaml(path: Path) -> Any:
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
-
-
 @cache
 def load_planning() -> PlanningConfig:
-    with initialize_config_dir(str(CONF), version_base=None):
-        content = OmegaConf.to_container(compose("planning/published"), resolve=True)
-    return PlanningConfig.model_validate(content["planning"])
+    return PlanningConfig.model_validate(read_choice("planning", "published"))
 
 
 @cache
 def load_cluster_config(name: str) -> ClusterConfig:
-    return ClusterConfig.model_validate(read_yaml(CONF / "cluster" / f"{name}.yaml"))
+    return ClusterConfig.model_validate(read_choice("cluster", name))
 
 
 @cache

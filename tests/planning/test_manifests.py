@@ -8,9 +8,10 @@ import yaml
 from s1ray.config.planning import KuberayConfig
 from s1ray.planning.launcher import list_unfilled
 from s1ray.planning.manifests import make_ray_cluster, make_ray_job
-from tests.planning.plans import CONF, load_cluster, read_yaml
+from tests.choices import read_choice
+from tests.planning.plans import load_cluster
 
-CONFIG = KuberayConfig.model_validate(read_yaml(CONF / "kuberay" / "p5.yaml"))
+CONFIG = KuberayConfig.model_validate(read_choice("kuberay", "p5"))
 CLUSTER = load_cluster("h100_2x8_8x400g")
 # The fields of KubeRay's API reference (ray-project/kuberay docs/reference/api.md) and of 1.5.1's
 # release note, and of Kubernetes' PodSpec, that a manifest of ours may use.

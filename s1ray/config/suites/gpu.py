@@ -2,9 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveInt
 
 from s1ray.config.base import Section
+from s1ray.config.planning import ClusterConfig
 from s1ray.config.suites.job import SuiteSettings
 from s1ray.config.suites.training import AttentionConfig, CrossEntropyConfig
 from s1ray.config.training import ActivationCheckpointing, ShardingConfig, TrainingConfig
@@ -23,8 +24,6 @@ class SlicesConfig(Section):
     warm_up_steps: PositiveInt
     """Not timed; compilation happens in them."""
     seed: int
-    peak_tflops: PositiveFloat
-    """Of the device in bfloat16 without sparsity."""
 
 
 class GpuSuiteSettings(SuiteSettings):
@@ -32,6 +31,8 @@ class GpuSuiteSettings(SuiteSettings):
 
     training: TrainingConfig
     sharding: ShardingConfig
+    cluster: ClusterConfig
+    """The device, whose ``peak_tflops`` are the whole of the MFU."""
     slices: SlicesConfig
     attention: AttentionConfig
     cross_entropy: CrossEntropyConfig

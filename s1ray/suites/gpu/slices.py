@@ -126,7 +126,7 @@ def _measure(part: Slice, settings: GpuSuiteSettings) -> dict[str, Any]:
             seconds.append(time.perf_counter() - began)
             flops, peak = metrics.flops, metrics.peak_memory_gib
     timed = Spread(values=tuple(seconds[settings.slices.warm_up_steps :]))
-    whole = settings.slices.peak_tflops * 1e12
+    whole = settings.cluster.peak_tflops * 1e12
     return {
         "milliseconds": Spread(values=tuple(1e3 * value for value in timed.values)).describe(),
         "mfu": Spread(values=tuple(flops / value / whole for value in timed.values)).describe(),

@@ -4,19 +4,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-import yaml
 
 from s1ray.config.planning import ClusterConfig
 from s1ray.orchestration.fine_tune.spending import Spending
 from s1ray.records import StepMetrics
-from tests.fakes import CONF
+from tests.choices import read_choice
 from tests.training.plain_loop import make_sharding
 
 
 def read_cluster(name: str) -> ClusterConfig:
-    return ClusterConfig.model_validate(
-        yaml.safe_load((CONF / "cluster" / f"{name}.yaml").read_text(encoding="utf-8"))
-    )
+    return ClusterConfig.model_validate(read_choice("cluster", name))
 
 
 def make_metrics(*, flops: float, seconds: float) -> StepMetrics:
