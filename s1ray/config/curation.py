@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from s1ray.config.base import Section
-from s1ray.config.generation import EndpointConfig, EngineConfig, SamplingConfig
+from s1ray.config.generation import BudgetConfig, EndpointConfig, EngineConfig, SamplingConfig
 from s1ray.config.grading import GradingConfig
 from s1ray.config.model import ModelConfig
 
@@ -126,8 +126,9 @@ class ModelsDifficultyConfig(Section):
     kind: Literal["models"]
     judges: Annotated[dict[str, JudgeConfig], Field(min_length=1)]
     """Who is asked, by a name for the funnel."""
+    budget: BudgetConfig
+    """Of judges, whatever an evaluation of the trained model asks for; so are the next three."""
     sampling: SamplingConfig
-    """Of judges, whatever an evaluation of the trained model asks for; so are the next two."""
     grading: GradingConfig
     seed: int
     num_samples: Count

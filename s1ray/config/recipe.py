@@ -55,8 +55,6 @@ class Recipe(Section):
     decontamination: DecontaminationConfig
     quality: QualityConfig
     difficulty: DifficultyConfig
-    difficulty_budget: BudgetConfig
-    """Under which the models that judge difficulty answer."""
     diversity: DiversityConfig
     selection: SelectionConfig
     endpoint: EndpointConfig

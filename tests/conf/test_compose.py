@@ -60,6 +60,16 @@ def test_varlen_attention_in_float32_is_refused_by_both_names() -> None:
     parse_config(_compose(*overrides, "sharding.attention=per_document"), Recipe)
 
 
+def test_s1s_judges_of_difficulty_may_write_a_solution() -> None:
+    recipe = parse_config(_compose("experiment=s1_32b", "difficulty=s1"), Recipe)
+    assert recipe.difficulty.kind == "models"
+    budget = recipe.difficulty.budget
+
+    assert budget.max_thinking_tokens == (0,)
+    assert budget.answer_prefix == ""
+    assert budget.max_answer_tokens >= 4096
+
+
 def test_experiments_are_there() -> None:
     assert {"demo", "tiny", "s1_32b"} <= set(EXPERIMENTS)
 

@@ -6,6 +6,7 @@ from typing import Any
 from s1ray.curation.pool.items import PoolItem
 from s1ray.curation.pool.rows import hash_question
 from s1ray.records import AnswerKind, Question, ReasoningTrace
+from tests.choices import read_choice
 from tests.grading.settings import read_grading
 
 
@@ -39,6 +40,7 @@ def ask_models(judges: Sequence[str], *, num_samples: int) -> dict[str, Any]:
     return {
         "kind": "models",
         "judges": {name: {"kind": "recipe"} for name in judges},
+        "budget": read_choice("budget", "no_thinking"),
         "sampling": {"temperature": 0.0, "top_p": 1.0, "top_k": 0},
         "grading": read_grading("layered"),
         "seed": 0,

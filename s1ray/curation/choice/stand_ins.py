@@ -19,8 +19,8 @@ from s1ray.curation.pool.rows import SOLUTION_TEACHER
 _RANKED_KINDS = frozenset({"s1k", "longest"})
 _BALANCED_KINDS = frozenset({"s1k", "diverse"})
 _FIXES: dict[LengthKind, str] = {
-    "judges_thinking_tokens": "Set difficulty_budget to one under which judges think, such as "
-    "difficulty_budget=natural, or another selection.length.",
+    "judges_thinking_tokens": "Set difficulty.budget to one under which judges think, such as "
+    "budget@difficulty.budget=natural, or another selection.length.",
     "thinking_tokens": "Set selection.length=solution_or_question_words, or take a pool with a "
     "teacher's traces.",
     "thinking_words": "Set selection.length=solution_or_question_words, or take a pool with a "

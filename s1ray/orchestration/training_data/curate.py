@@ -82,6 +82,8 @@ class CurationPlan:
         """Return the curation; a judging model's answers are a run that it begins itself."""
         judges = ", ".join(self.judges)
         judged = f"; {judges} first answer(s) every screened question" if judges else ""
+        unused = _name_unused_difficulty(self.recipe)
+        judged += f"; {unused}" if unused else ""
         sources = len(self.recipe.pool.sources)
         return [describe_step(self.run, cost=f"{sources} source(s) of questions{judged}")]
 
@@ -100,20 +102,31 @@ def prepare_curate(recipe: Recipe) -> CurationPlan:
         check_endpoint(recipe.diversity.endpoint)
     protected = read_questions(recipe)
     identity = {
-        "pool": recipe.pool.model_dump(mode="json"),
+        # Where its files lie changes nothing; their content is hashed.
+        "pool": recipe.pool.model_dump(mode="json", exclude={"root"}),
         "pool_data": fingerprint_pool(recipe.pool),
         "protected": protected.digest(),
         "decontamination": recipe.decontamination.model_dump(mode="json"),
         "quality": recipe.quality.model_dump(mode="json"),
-        "difficulty": describe_difficulty(difficulty),
+        "difficulty": describe_difficulty(difficulty) if selection.after_difficulty else None,
         "judges": describe_judges(recipe, judges),
         "model": model and model.describe(),
-        "budget": recipe.difficulty_budget.model_dump(mode="json") if judges else None,
         "diversity": _identify_diversity(recipe),
         "selection": selection.model_dump(mode="json"),
     }
     run = name_stage(recipe, stage="curate", slug=recipe.name, identity=identity)
     return CurationPlan(recipe=recipe, run=run, model=model, judges=judges, protected=protected)
+
+
+def _name_unused_difficulty(recipe: Recipe) -> str | None:
+    """Return that difficulty drops nothing, where one is chosen and selection does without it."""
+    difficulty, selection = recipe.difficulty, recipe.selection
+    if selection.after_difficulty or difficulty.kind == "none":
+        return None
+    return (
+        f"difficulty.kind={difficulty.kind} drops nothing, as selection.kind={selection.kind} has "
+        "selection.after_difficulty=false; true applies it"
+    )
 
 
 def _identify_diversity(recipe: Recipe) -> dict[str, Any]:
@@ -136,6 +149,9 @@ def _identify_diversity(recipe: Recipe) -> dict[str, Any]:
 def run_curate(plan: CurationPlan) -> Path:
     """Run every step from pool to selection and return the run's directory."""
     run, recipe = plan.run, plan.recipe
+    unused = _name_unused_difficulty(recipe)
+    if unused is not None:
+        say(f"  {unused}")
     if run.is_finished:
         show_finished(run, recipe)
         return run.path

@@ -170,7 +170,7 @@ def _ask_replicas(
         model=model,
         label="difficulty",
         questions=QuestionSet(questions={"pool": questions}, private=frozenset(), notes=()),
-        budget=recipe.difficulty_budget,
+        budget=config.budget,
     )
     for sample in read_samples(run_evaluation(evaluation) / SAMPLES):
         judged.add(
@@ -196,7 +196,7 @@ def _ask_endpoint(
         for question in questions
         for sample in range(config.num_samples)
     }
-    policy = expand_policies(recipe.difficulty_budget)[0]
+    policy = expand_policies(config.budget)[0]
     requests = {
         key: _pose(question, config=config, policy=policy, sample=int(key.rpartition("/")[2]))
         for key, question in by_key.items()
