@@ -20,18 +20,15 @@ from s1ray.orchestration.cluster.session import ray_session
 from s1ray.orchestration.fine_tune.accounts import sum_costs
 from s1ray.orchestration.fine_tune.train import TrainPlan, prepare_train, run_train
 from s1ray.orchestration.report import REPORT, write_page
-from s1ray.orchestration.run_directory.keeping import describe_kept
 from s1ray.orchestration.run_directory.runs import (
     Run,
-    begin_run,
-    dump_config,
     finish_run,
     point_latest,
     read_manifest,
     update_description,
     write_json,
 )
-from s1ray.orchestration.stage import name_stage
+from s1ray.orchestration.stage import hold_run, name_stage
 from s1ray.orchestration.steps import Step, describe_step
 from s1ray.orchestration.terminal import say, show_header
 
@@ -81,41 +78,72 @@ def prepare_reproduce(recipe: Recipe) -> ReproducePlan:
 
 
 def run_reproduce(plan: ReproducePlan) -> Path:
-    """Do what is missing of the recipe, write results and report; return the run's directory."""
+    """Do what is missing of the recipe, write results and report; return the run's directory.
+
+    Raises:
+        RefusedError: Another job holds the run, or that of a stage.
+    """
     recipe, run = plan.recipe, plan.run
-    show_header(run.stage, run.path, kept=describe_kept(run.path))
-    begin_run(run, config_yaml=dump_config(recipe))
-    began = time.monotonic()
-    with ray_session(recipe.ray):
-        train_path = run_train(plan.training)
-        run_evaluation(plan.base)
-        trained = plan_trained(recipe, train_path, base=plan.training.model)
-        run_evaluation(trained)
-    evaluations = [plan.base, trained]
-    results = gather_results(evaluations)
-    results["cost"] = {**results["cost"], "training": sum_costs([train_path])}
+    is_done = _is_done(plan)
+    show_header(run.stage, run.path, kept="finished" if is_done else "")
+    if is_done:
+        _do_stages(plan)
+    else:
+        began = time.monotonic()
+        with hold_run(run, recipe):
+            with ray_session(recipe.ray):
+                trained = _do_stages(plan)
+            _conclude(plan, trained)
+        say(f"finished in {time.monotonic() - began:.0f} s")
+    point_latest(run.path.parents[1], run)
+    show_results(run.path)
+    say(f"report: {run.path / REPORT}")
+    return run.path
+
+
+def _is_done(plan: ReproducePlan) -> bool:
+    """Whether the recipe was finished before, and nothing of it has been removed since."""
+    is_planned_done = all(run.is_finished for run in (plan.run, plan.training.run, plan.base.run))
+    return is_planned_done and _plan_trained(plan).run.is_finished
+
+
+def _plan_trained(plan: ReproducePlan) -> EvaluationPlan:
+    return plan_trained(plan.recipe, plan.training.run.path, base=plan.training.model)
+
+
+def _do_stages(plan: ReproducePlan) -> EvaluationPlan:
+    """Do what is missing of every stage, and return the evaluation of the trained model.
+
+    A stage that is finished says so, and sends W&B what it lacks.
+    """
+    run_train(plan.training)
+    run_evaluation(plan.base)
+    trained = _plan_trained(plan)
+    run_evaluation(trained)
+    return trained
+
+
+def _conclude(plan: ReproducePlan, trained: EvaluationPlan) -> None:
+    """Write results and report over finished stages, and finish the run."""
+    run, recipe, training = plan.run, plan.recipe, plan.training
+    results = gather_results([plan.base, trained])
+    results["cost"] = {**results["cost"], "training": sum_costs([training.run.path])}
     write_json(run.path / RESULTS, results)
-    curation = plan.training.curation
     stages = {
-        **({"curate": curation.run.path} if curation else {}),
+        **({"curate": training.curation.run.path} if training.curation else {}),
         "base": plan.base.run.path,
-        "train": train_path,
+        "train": training.run.path,
         "trained": trained.run.path,
     }
     describe_stages(run, stages)
-    page = write_page(
+    write_page(
         [run.path],
         labels=None,
         comparators=recipe.comparators,
         output=run.path / REPORT,
         config=recipe.report,
     )
-    say(f"finished in {time.monotonic() - began:.0f} s")
     finish_run(run, files=[RESULTS, REPORT], summary={"stages": sorted(stages)})
-    point_latest(run.path.parents[1], run)
-    show_results(run.path)
-    say(f"report: {page}")
-    return run.path
 
 
 def describe_stages(run: Run, stages: dict[str, Path]) -> None:

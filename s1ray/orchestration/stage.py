@@ -1,6 +1,6 @@
 """A stage under way: its run directory begun and leased, its results followed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +12,8 @@ from s1ray.orchestration.dashboard.tracking import is_replay_due, track
 from s1ray.orchestration.run_directory.attempts import ATTEMPTS, time_attempt
 from s1ray.orchestration.run_directory.events import EVENTS
 from s1ray.orchestration.run_directory.keeping import describe_kept
-from s1ray.orchestration.run_directory.lease import find_last_sign, hold_lease
+from s1ray.orchestration.run_directory.lease import end_at_once, find_last_sign, hold_lease
 from s1ray.orchestration.run_directory.runs import (
-    MANIFEST,
     Run,
     begin_run,
     dump_config,
@@ -66,7 +65,7 @@ def open_stage(run: Run, recipe: Recipe, *, is_starting_over: bool = False) -> I
         last_heard = stack.enter_context(hold_run(run, recipe))
         if is_starting_over:
             leave_steps_behind(run.path)
-            for name in (MANIFEST, EVENTS, ATTEMPTS):
+            for name in (EVENTS, ATTEMPTS):
                 (run.path / name).unlink(missing_ok=True)
         stack.enter_context(track_stage(run, recipe))
         clock = stack.enter_context(time_attempt(run.path, last_heard=last_heard))
@@ -77,8 +76,15 @@ def open_stage(run: Run, recipe: Recipe, *, is_starting_over: bool = False) -> I
 
 
 @contextmanager
-def hold_run(run: Run, recipe: Recipe) -> Iterator[float | None]:
+def hold_run(
+    run: Run, recipe: Recipe, *, on_lost: Callable[[], None] = end_at_once
+) -> Iterator[float | None]:
     """Begin a run and be its one writer while the block runs.
+
+    Args:
+        run: Begun, or begun anew.
+        recipe: Goes into its ``config.yaml``.
+        on_lost: Called where another writer may have it, as ``hold_lease`` does.
 
     Yields:
         When an earlier attempt was last heard of, in Unix seconds; None for never.
@@ -91,7 +97,10 @@ def hold_run(run: Run, recipe: Recipe) -> Iterator[float | None]:
     last_heard = find_last_sign(run.path)
     lease = recipe.lease
     held = hold_lease(
-        run.path, heartbeat_seconds=lease.heartbeat_seconds, stale_seconds=lease.stale_seconds
+        run.path,
+        heartbeat_seconds=lease.heartbeat_seconds,
+        stale_seconds=lease.stale_seconds,
+        on_lost=on_lost,
     )
     with ExitStack() as stack:
         with refuse_unwritable(run):

@@ -99,13 +99,19 @@ def _read_pid_namespace() -> int | None:
         return None
 
 
+def end_at_once() -> None:
+    """End this process, whatever it does: another one writes its run."""
+    say("this job ends")
+    os._exit(_EXIT_LOST)
+
+
 @contextmanager
 def hold_lease(
     path: Path,
     *,
     heartbeat_seconds: float,
     stale_seconds: float,
-    on_lost: Callable[[], None] = lambda: os._exit(_EXIT_LOST),
+    on_lost: Callable[[], None] = end_at_once,
 ) -> Iterator[None]:
     """Hold the run directory ``path`` while the block runs.
 
@@ -114,8 +120,7 @@ def hold_lease(
         heartbeat_seconds: How often the lease is touched.
         stale_seconds: How long a silent lease on another host is respected.
         on_lost: Called in another thread where the lease has gone to somebody else, as after this
-            machine was suspended for longer than ``stale_seconds``. Ends this process at once: by
-            then another one writes the run.
+            machine was suspended for longer than ``stale_seconds``.
 
     Raises:
         HeldError: Another live job holds it; the message names the holder.
@@ -157,7 +162,7 @@ def _beat(
         if found in (None, holder) and not is_silent:
             continue
         if not stopped.is_set():
-            say(f"{lease} was taken over by another job, or cannot be kept; this one ends")
+            say(f"{lease} was taken over by another job, or cannot be kept")
             on_lost()
         return
 
@@ -217,7 +222,7 @@ def _discard_if_dead(lease: Path, *, by: _Holder, stale_seconds: float) -> None:
         raise HeldError(
             f"the run {lease.parent.name} is being written by process {holder.pid} on "
             f"{holder.host} (last heard {silent:.0f} s ago). Wait for it or stop it; a changed "
-            "configuration gets a run of its own."
+            "configuration, or another name=, gets a run of its own."
         )
     # Moved away first: of several contenders only one moves it, and looks again at what it moved.
     moved = lease.with_name(f".{LEASE}.{by.nonce}")

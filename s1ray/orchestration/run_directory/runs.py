@@ -19,6 +19,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from s1ray.config.base import Section
+from s1ray.model_source.staging import flush_directory, flush_file
 from s1ray.orchestration.run_directory.provenance import (
     DIFF,
     ENVIRONMENT,
@@ -127,11 +128,14 @@ def dump_config(config: Section) -> str:
 def begin_run(run: Run, *, config_yaml: str) -> None:
     """Make the run's directory and write what it is: configuration, code and environment.
 
+    It is unfinished from here on, until ``finish_run``.
+
     Raises:
         RefusedError: The directory cannot be written.
     """
     make_directory(run)
     with refuse_unwritable(run):
+        (run.path / MANIFEST).unlink(missing_ok=True)
         write_atomically(run.path / "config.yaml", config_yaml)
         described = describe_run(run)
         write_json(run.path / "run.json", described)
@@ -193,7 +197,14 @@ def hash_file(path: Path) -> str:
 
 
 def finish_run(run: Run, *, files: Sequence[str], summary: Mapping[str, Any]) -> None:
-    """Write the run's manifest, last: from here on the run exists and is never done again."""
+    """Write the run's manifest, last: from here on the run exists and is never done again.
+
+    What it lists outlives a power cut, since all of it is on the disk before.
+    """
+    for name in files:
+        flush_file(run.path / name)
+    for directory in {(run.path / name).parent for name in files}:
+        flush_directory(directory)
     digests = {name: hash_file(run.path / name) for name in files}
     write_json(run.path / MANIFEST, {"name": run.name, "files": digests, "summary": dict(summary)})
 

@@ -1,6 +1,7 @@
 """Run identity and manifests."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,18 @@ def test_hash_identity_key_order_and_process_do_not_matter() -> None:
     ).stdout.strip()
 
     assert hash_identity(IDENTITY) == hash_identity(reordered) == other_process
+
+
+def test_hash_identity_is_the_one_that_existing_runs_were_named_by() -> None:
+    identity = {
+        "stage": "train",
+        "data": {"digest": "ab", "sizes": [1, 2.0, 1e-5], "is_whole": True},
+        "system_prompt": "Gr\u00fc\u00dfe",
+        "lora": None,
+    }
+
+    # sha256 of the identity as JSON of sorted keys, unescaped, ", " and ": " between.
+    assert hash_identity(identity) == "ac44dd21"
 
 
 def test_hash_identity_a_changed_value_changes_it() -> None:
@@ -67,6 +80,41 @@ def test_finished_only_with_manifest_and_every_listed_file(tmp_path: Path) -> No
 
     (run.path / "selected.jsonl").unlink()
     assert not run.is_finished
+
+
+def test_run_that_is_begun_again_is_unfinished(tmp_path: Path) -> None:
+    run = name_run(storage=tmp_path, stage="reproduce", slug="demo", identity=IDENTITY)
+    begin_run(run, config_yaml="")
+    finish_run(run, files=[], summary={})
+
+    begin_run(run, config_yaml="")
+
+    assert not run.is_finished
+
+
+def test_listed_files_are_on_the_disk_before_the_manifest_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = name_run(storage=tmp_path, stage="curate", slug="demo", identity=IDENTITY)
+    begin_run(run, config_yaml="")
+    flushed: set[int] = set()
+    fsync = os.fsync
+
+    def note(descriptor: int) -> None:
+        if not (run.path / "manifest.json").exists():
+            flushed.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    (run.path / "export").mkdir()
+    files = [run.path / "rejected.jsonl", run.path / "export" / "weights"]
+    for file in files:
+        file.write_text("{}\n", encoding="utf-8")
+
+    finish_run(run, files=["rejected.jsonl", "export/weights"], summary={})
+
+    for path in (*files, run.path, run.path / "export"):
+        assert path.stat().st_ino in flushed
 
 
 def test_manifest_torn_by_a_kill_is_no_manifest(tmp_path: Path) -> None:
