@@ -5,7 +5,7 @@ recognisable. Every other secret is known by being told: what the environment or
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 _SECRET_WORDS = {"key", "token", "secret", "password", "passwd", "credential", "credentials"}
 _WHERE_WORDS = {"path", "file", "dir", "variable"}
@@ -18,8 +18,10 @@ _SHAPES = re.compile(
     r"|AKIA[0-9A-Z]{16}"  # AWS
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----"
 )
+_LOGIN = re.compile(r"(?<=://)[^\s/@:'\"{}<>$]*:[^\s/@'\"{}<>$]+(?=@)")
+"""Name and password in an address; one in brackets or behind a dollar is yet to be filled in."""
 _SHORTEST = 8
-"""A shorter value of a variable with a secret's name, such as "none", is taken for no secret."""
+"""A shorter value, such as "none" under a secret's name, is sought nowhere."""
 REDACTED = "[redacted]"
 
 
@@ -44,12 +46,15 @@ def names_secret(text: str, *, known: Iterable[str]) -> str | None:
 
     Args:
         text: A command, a variable's value, a file's content.
-        known: Secrets that are known by value.
+        known: Secrets that are known by value; one that is too short to be told from a word counts
+            as none.
     """
-    if any(secret in text for secret in known):
+    if any(secret in text for secret in known if len(secret) >= _SHORTEST):
         return "holds the value of a secret from your environment"
     if shape := _SHAPES.search(text):
         return f"holds what looks like a secret ({shape[0][:4]}...)"
+    if _LOGIN.search(text):
+        return "holds an address with a password, which is a secret"
     return None
 
 
@@ -66,8 +71,31 @@ def names_assigned_secret(text: str, *, known: Iterable[str]) -> str | None:
     return names_secret(text, known=known)
 
 
+def list_exposed(content: object, *, known: Iterable[str], path: str = "") -> Iterator[str]:
+    """Yield where nested settings give a secret away, and how; the secret is not repeated.
+
+    A text does under a secret's name, and wherever ``names_secret`` finds one.
+
+    Args:
+        content: Mappings and lists of plain values.
+        known: Secrets that are known by value.
+        path: Of the content, before its dotted paths.
+    """
+    if isinstance(content, Mapping):
+        for key, value in content.items():
+            if isinstance(value, str) and value and is_secret_name(str(key)):
+                yield f"{path}{key} looks like a secret"
+            else:
+                yield from list_exposed(value, known=known, path=f"{path}{key}.")
+    elif isinstance(content, list | tuple):
+        for index, value in enumerate(content):
+            yield from list_exposed(value, known=known, path=f"{path}{index}.")
+    elif isinstance(content, str) and (why := names_secret(content, known=known)):
+        yield f"{path.removesuffix('.')} {why}"
+
+
 def redact(text: str, *, known: Iterable[str]) -> str:
     """Return the text without the secrets that are known, and those that have a known shape."""
     for secret in known:
         text = text.replace(secret, REDACTED)
-    return _SHAPES.sub(REDACTED, text)
+    return _LOGIN.sub(REDACTED, _SHAPES.sub(REDACTED, text))

@@ -23,7 +23,8 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from s1ray.config.base import Section
-from s1ray.orchestration.cluster.secrets_at_hand import RedactingFormatter
+from s1ray.config.secrecy import list_exposed
+from s1ray.orchestration.cluster.secrets_at_hand import RedactingFormatter, list_secrets_at_hand
 from s1ray.orchestration.command_line import EXIT_BAD_INPUT, end_cleanly
 from s1ray.orchestration.run_directory.attempts import read_attempts
 from s1ray.orchestration.run_directory.keeping import summarise_runs
@@ -192,8 +193,16 @@ def validate(content: object, schema: type[ConfigT], *, prefix: str) -> ConfigT:
         prefix: Where the content stands in the whole configuration, before its dotted paths.
 
     Raises:
-        ValueError: It does not satisfy the schema; as ``parse_config`` says it.
+        ValueError: It does not satisfy the schema, as ``parse_config`` says it; or it holds a
+            secret, which runs would write down.
     """
+    # First: what does not satisfy the schema is repeated to whoever gave it.
+    if exposed := list(list_exposed(content, known=list_secrets_at_hand(), path=prefix)):
+        raise ValueError(
+            "\n".join(exposed) + "\nA configuration is kept in run directories and shown on the "
+            "dashboard. Remove it from there; secrets come from the environment or netrc alone, "
+            "where keys such as api_key_variable name the variable."
+        )
     try:
         return schema.model_validate(content)
     except ValidationError as error:

@@ -19,7 +19,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from s1ray.config.secrecy import is_secret_name
 from s1ray.config.tracking import TrackingConfig, TrackingMode
 from s1ray.evaluation.store import SAMPLES
 from s1ray.orchestration.cluster.secrets_at_hand import redact_at_hand
@@ -196,21 +195,12 @@ def _has_netrc_key() -> bool:
 
 
 def flatten_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings as dotted keys.
-
-    Raises:
-        ValueError: A key looks like a secret; secrets come from the environment alone.
-    """
+    """Return nested settings as dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in settings.items():
         path = f"{prefix}{key}"
         if isinstance(value, Mapping):
             flat |= flatten_settings(value, f"{path}.")
-            continue
-        if isinstance(value, str) and is_secret_name(key):
-            raise ValueError(
-                f"{path} looks like a secret and would be shown in the dashboard. Secrets come "
-                "from the environment or netrc; remove it from the configuration."
-            )
-        flat[path] = list(value) if isinstance(value, tuple) else value
+        else:
+            flat[path] = list(value) if isinstance(value, tuple) else value
     return flat
