@@ -8,8 +8,9 @@ Output:
 """
 
 from s1ray.config.recipe import Recipe
+from s1ray.orchestration.chat_server.endpoint import run_server
+from s1ray.orchestration.chat_server.plan import prepare_server
 from s1ray.orchestration.launch import launch
-from s1ray.orchestration.server import prepare_server, run_server
 
 if __name__ == "__main__":
     launch(

@@ -4,8 +4,6 @@ A replica is a plain ``ChatServer`` behind a plain ASGI app; what one request as
 inside one replica, next to its cache. Serve carries the requests, scales and restarts.
 """
 
-import os
-import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,21 +15,17 @@ from starlette.applications import Starlette
 
 from s1ray.chat_format import DELIMITERS, read_thinking_tokens
 from s1ray.config.recipe import Recipe
-from s1ray.config.server import ServerConfig
 from s1ray.generation.build import Engines, build_engines
 from s1ray.model_source.model_directory import load_tokenizer
+from s1ray.orchestration.chat_server.plan import ServerPlan, read_key
 from s1ray.orchestration.cluster.room import Need, await_room
 from s1ray.orchestration.cluster.session import LOCAL, choose_address, ray_session
 from s1ray.orchestration.fine_tune.stopping import wait_for_signal
-from s1ray.orchestration.fine_tune.train import prepare_train
-from s1ray.orchestration.models import PreparedModel, prepare_model, read_model
-from s1ray.orchestration.run_directory.runs import Run, begin_run, dump_config
-from s1ray.orchestration.stage import name_stage
+from s1ray.orchestration.stage import hold_run
 from s1ray.orchestration.terminal import say
 from s1ray.serving.app import build_app
 from s1ray.serving.chat_job import ChatModel
 from s1ray.serving.chat_server import ChatServer
-from s1ray.training.fine_tune import EXPORT
 
 APPLICATION = "chat"
 _CONSTRUCTOR_RETRIES = 2
@@ -47,57 +41,28 @@ replica listens for gRPC anyway; the long way costs a request two milliseconds."
 _QUIET = {"log_level": "ERROR", "enable_access_log": False}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerPlan:
-    """A server, checked and named; nothing has been started."""
-
-    recipe: Recipe
-    run: Run
-    model: PreparedModel
-    adapters: Mapping[str, str]
-
-
-def prepare_server(recipe: Recipe) -> ServerPlan:
-    """Check and name a server.
-
-    Raises:
-        ValueError: The model, an adapter, the key or the port cannot be had.
-    """
-    config = recipe.server
-    model = _find_model(recipe)
-    adapters = {name: str(_find_adapter(name, path)) for name, path in config.adapters.items()}
-    tokenizer = load_tokenizer(model.path)
-    read_thinking_tokens(tokenizer, DELIMITERS[recipe.model.delimiters])
-    if config.budget.max_answer_tokens >= recipe.model.context_tokens:
-        raise ValueError(
-            f"server.budget.max_answer_tokens={config.budget.max_answer_tokens} leaves no room in "
-            f"model.context_tokens={recipe.model.context_tokens}. Lower the one or raise the other."
-        )
-    _read_key(config)
-    _check_port(config)
-    identity = {
-        "model": model.describe(),
-        "adapters": adapters,
-        "address": f"{config.host}:{config.port}",
-    }
-    run = name_stage(recipe, stage="serve", slug=recipe.name, identity=identity)
-    return ServerPlan(recipe=recipe, run=run, model=model, adapters=adapters)
-
-
 def run_server(plan: ServerPlan) -> Path:
     """Serve until SIGTERM or Ctrl-C, then let requests under way end, and return the run's place.
 
     Raises:
+        RefusedError: Another server of this name is up, or a Ray of our own is too small.
         RuntimeError: The replicas did not come up, or Serve is in use on this Ray already.
     """
     recipe, config = plan.recipe, plan.recipe.server
-    begin_run(plan.run, config_yaml=dump_config(recipe))
-    with ray_session(recipe.ray, environment=_SHORT_WAY), chat_endpoint(plan):
+    with (
+        hold_run(plan.run, recipe, on_lost=_serve_on),
+        ray_session(recipe.ray, environment=_SHORT_WAY),
+        chat_endpoint(plan),
+    ):
         names = ", ".join((config.model_name, *plan.adapters))
         say(f"serving {names} at http://{config.host}:{config.port}/v1; Ctrl-C stops")
         wait_for_signal()
         say("stopping; requests under way may end")
     return plan.run.path
+
+
+def _serve_on() -> None:
+    """Keep clients: what the run directory says of this server was written when it began."""
 
 
 @contextmanager
@@ -203,7 +168,7 @@ class ChatReplica:
 
     def __init__(self, settings: ChatReplicaSettings) -> None:
         self._config = settings.recipe.server
-        self._key = _read_key(self._config)
+        self._key = read_key(self._config)
         model, self._engines = settings.load()
         self._server = ChatServer(model)
 
@@ -234,62 +199,3 @@ class ChatReplica:
         handle = serve.get_deployment_handle(APPLICATION, app_name=APPLICATION)
         counts: Sequence[Mapping[str, float]] = await handle.broadcast("count").results_async()
         return counts
-
-
-def _find_model(recipe: Recipe) -> PreparedModel:
-    """Return the model that ``target`` names; nothing is trained for it.
-
-    Raises:
-        ValueError: It is not there.
-    """
-    if recipe.target == "base":
-        return prepare_model(recipe.model, recipe.paths)
-    path = Path(recipe.target).expanduser()
-    if recipe.target == "trained":
-        run = prepare_train(recipe).run
-        if not run.is_finished:
-            raise ValueError(
-                f"target=trained, but the training run {run.path} is not finished. Run "
-                "`python -m jobs.train` with the same overrides first."
-            )
-        path = run.path / EXPORT
-    if not (path / "config.json").is_file():
-        raise ValueError(
-            f"target={recipe.target!r}: {path} is no model directory (with a config.json). Legal: "
-            "base, trained, or the path of one; adapters go into server.adapters."
-        )
-    return read_model(path)
-
-
-def _find_adapter(name: str, path: str) -> Path:
-    directory = Path(path).expanduser().resolve()
-    if not (directory / "adapter_config.json").is_file():
-        raise ValueError(
-            f"server.adapters.{name}: {directory} holds no adapter_config.json, so it is no PEFT "
-            "adapter. Give the directory that a training with LoRA exported."
-        )
-    return directory
-
-
-def _read_key(config: ServerConfig) -> str | None:
-    key = os.environ.get(config.api_key_variable, "")
-    if not key and not config.is_loopback:
-        raise ValueError(
-            f"server.host={config.host} can be reached from other machines, so clients must bear "
-            f"a key. Put one into the environment variable {config.api_key_variable} on every "
-            "node, or set server.host=127.0.0.1."
-        )
-    return key or None
-
-
-def _check_port(config: ServerConfig) -> None:
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((config.host, config.port))
-        except OSError as error:
-            raise ValueError(
-                f"cannot listen on server.host={config.host}, server.port={config.port}: "
-                f"{error.strerror}. Choose another port or an address of this machine."
-            ) from error
