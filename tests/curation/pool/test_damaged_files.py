@@ -11,11 +11,19 @@ from s1ray.curation.pool.files import find_files, read_file
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.parquet.gz", gzip.compress(b"PAR1", mtime=0), r"its format is '.parquet', and readable are"),
+        (
+            "a.parquet.gz",
+            gzip.compress(b"PAR1", mtime=0),
+            r"its format is '.parquet', and readable are",
+        ),
         ("a.parquet", b"no Parquet", r"cannot read .*a\.parquet: .* The file is damaged, or not"),
         ("a.jsonl.gz", b'{"q": 1}\n', r"cannot read .*a\.jsonl\.gz: Not a gzipped file"),
         ("a.json.gz", b"[]", r"cannot read .*a\.json\.gz: Not a gzipped file"),
-        ("a.jsonl.gz", gzip.compress(b'{"q": 1}\n' * 99, mtime=0)[:-9], r"jsonl\.gz: Compressed file ended"),
+        (
+            "a.jsonl.gz",
+            gzip.compress(b'{"q": 1}\n' * 99, mtime=0)[:-9],
+            r"jsonl\.gz: Compressed file ended",
+        ),
     ],
 )
 def test_files_that_are_not_what_their_name_says_are_refused_by_name(
