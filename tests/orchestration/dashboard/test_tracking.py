@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +21,7 @@ from s1ray.orchestration.run_directory.runs import Run
 from s1ray.suites.evaluation.record import read_history
 from tests.orchestration.processes import is_alive, wait_until
 from tests.orchestration.wandb_server import WandbServer, serve_wandb
+from tests.ports import closed_port
 
 FINISH_SECONDS = 6.0
 MARGIN_SECONDS = 20.0
@@ -135,12 +135,11 @@ def job_client(request: pytest.FixtureRequest) -> Iterator[None]:
 def test_track_server_that_is_not_there_is_recorded_offline(
     tmp_path: Path, server: WandbServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
-    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{port}")
     run = _run(tmp_path / "demo-5")
 
-    _track_steps(run, _config("online", init_seconds=2.0), range(1, 3))
+    with closed_port() as port:
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{port}")
+        _track_steps(run, _config("online", init_seconds=2.0), range(1, 3))
 
     [record] = (run.path / "wandb").glob("offline-run-*/run-demo-5.wandb")
     assert [row["global_step"] for row in read_history(record)] == [1, 2]
