@@ -6,11 +6,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from s1ray.orchestration.cluster.session import ROOT
+from s1ray.orchestration.fine_tune.stopping import STOP
 from tests.ray_nodes import RAY, Nodes, make_nodes, wait_for_port
 
 pytestmark = pytest.mark.slow
@@ -91,21 +95,44 @@ def test_plain_job_submit_without_the_token_is_refused(nodes: Nodes, tmp_path: P
     assert done.returncode != 0
 
 
+@contextmanager
+def _held(nodes: Nodes) -> Iterator[None]:
+    """Let the workers that train on the nodes stand still while the block runs."""
+    workers = []
+    for node in nodes.processes.values():
+        for process in psutil.Process(node.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if "RayTrainWorker" in " ".join(process.cmdline()):
+                    process.suspend()
+                    workers.append(process)
+    try:
+        assert len(workers) == 2
+        yield
+    finally:
+        for worker in workers:
+            worker.resume()
+
+
 @pytest.mark.timeout(900)
 def test_submit_stop_resubmit_attach(nodes: Nodes, tmp_path: Path) -> None:
-    words = [*TINY, f"paths.storage={tmp_path}", "training.num_epochs=100"]
+    words = [*TINY, f"paths.storage={tmp_path}", "training.num_epochs=40"]
     begun = _submit(nodes, "follow=false", words=words)
     assert begun.returncode == 0, begun.stderr
     first = begun.stdout.strip()
-    _wait_until(lambda: _count_steps(tmp_path) > 20)
+    _wait_until(lambda: _count_steps(tmp_path) > 0)
+    [run] = (tmp_path / "train").iterdir()
 
-    again = _submit(nodes, "follow=false", words=words)
-    stopped = _submit(nodes, "--stop", words=words)
+    with ThreadPoolExecutor(1) as aside:
+        # However slow the command line is: the job does not come to its end before it is stopped.
+        with _held(nodes):
+            again = _submit(nodes, "follow=false", words=words)
+            stopping = aside.submit(_submit, nodes, "--stop", words=words)
+            _wait_until((run / STOP).exists)
+        stopped = stopping.result()
 
     assert again.stdout.strip() == first
     assert stopped.returncode == 0, stopped.stderr
     assert stopped.stdout.strip() == first
-    [run] = (tmp_path / "train").iterdir()
     num_before = _count_steps(tmp_path)
     assert json.loads((run / "outcome.json").read_text())["is_finished"] is False
 
@@ -116,8 +143,8 @@ def test_submit_stop_resubmit_attach(nodes: Nodes, tmp_path: Path) -> None:
     assert second == first.removesuffix("1") + "2"
     assert json.loads((run / "run.json").read_text())["resumed_from"]
     # The stop lost nothing: every step was done once.
-    assert _list_steps(tmp_path) == list(range(1, 301))
-    assert num_before < 300
+    assert _list_steps(tmp_path) == list(range(1, 121))
+    assert num_before < 120
 
     attached = _submit(nodes, words=words)
 
