@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from s1ray.orchestration.cluster.session import ROOT
+from s1ray.orchestration.fine_tune.train_worker import START
 from tests.hosts import ENVIRONMENT, Host, join, make_hosts, start_ray
 from tests.orchestration.fine_tune.test_starting import write_traces
 from tests.ray_nodes import Nodes, make_nodes
@@ -19,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 RATE_GBIT = 0.4
 CUT_SECONDS = 20
 NUM_STEPS = 150
-LONG = ("training.num_epochs=null", f"training.max_steps={NUM_STEPS}", "ray.min_workers=1")
+LONG = ("training.num_epochs=null", f"training.max_steps={NUM_STEPS}")
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def _count_steps(storage: Path) -> list[int]:
 
 
 def _train_and(
-    fault: Callable[[], None], nodes: Nodes, hosts: list[Host], storage: Path
+    fault: Callable[[], None], nodes: Nodes, hosts: list[Host], storage: Path, *overrides: str
 ) -> tuple[int, str]:
     """Train over the hosts and call ``fault`` once twenty steps are done."""
 
@@ -72,7 +73,8 @@ def _train_and(
 
     thread = threading.Thread(target=strike)
     thread.start()
-    outcome = _run(nodes, hosts[0], "train", "experiment=tiny", *LONG, f"paths.storage={storage}")
+    words = ("experiment=tiny", *LONG, f"paths.storage={storage}", *overrides)
+    outcome = _run(nodes, hosts[0], "train", *words)
     thread.join()
     return outcome
 
@@ -156,25 +158,37 @@ def test_a_host_that_lacks_a_directory_is_named_before_training_begins(
 def test_a_link_cut_for_twenty_seconds_costs_no_step(
     nodes: Nodes, hosts: list[Host], tmp_path: Path
 ) -> None:
+    struck_after: list[int] = []
+
     def cut() -> None:
         hosts[1].cut()
+        struck_after.extend(_count_steps(tmp_path)[-1:])
         time.sleep(CUT_SECONDS)  # the fault itself
         hosts[1].mend()
 
-    code, said = _train_and(cut, nodes, hosts, tmp_path)
+    code, said = _train_and(cut, nodes, hosts, tmp_path, "ray.min_workers=1")
 
     assert code == 0, said
+    assert struck_after[0] < NUM_STEPS
     assert _count_steps(tmp_path) == list(range(1, NUM_STEPS + 1))
 
 
 def test_a_host_that_dies_is_replaced_and_costs_no_step(
     nodes: Nodes, hosts: list[Host], tmp_path: Path
 ) -> None:
+    struck_after: list[int] = []
+
     def kill_and_replace() -> None:
         nodes.kill("host2")
+        struck_after.extend(_count_steps(tmp_path)[-1:])
         join(nodes, hosts[2], name="host3")
 
     code, said = _train_and(kill_and_replace, nodes, hosts, tmp_path)
 
     assert code == 0, said
+    assert struck_after[0] < NUM_STEPS
+    [started] = tmp_path.glob(f"train/*/{START}")
+    start = json.loads(started.read_text(encoding="utf-8"))
+    # Two workers need two hosts: the second is the one that came.
+    assert (start["step"] > 0, start["num_workers"]) == (True, 2)
     assert _count_steps(tmp_path) == list(range(1, NUM_STEPS + 1))
