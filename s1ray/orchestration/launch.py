@@ -9,7 +9,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -206,21 +206,35 @@ def validate(content: object, schema: type[ConfigT], *, prefix: str) -> ConfigT:
     try:
         return schema.model_validate(content)
     except ValidationError as error:
-        raise ValueError(_explain_validation(error, prefix=prefix)) from None
+        raise ValueError(_explain_validation(error, content=content, prefix=prefix)) from None
 
 
-def _explain_validation(error: ValidationError, *, prefix: str) -> str:
+def _explain_validation(error: ValidationError, *, content: object, prefix: str) -> str:
     lines = []
     for problem in error.errors(include_url=False):
-        path = prefix + ".".join(str(part) for part in problem["loc"])
+        path = (prefix + ".".join(_find_keys(problem["loc"], content))).removesuffix(".")
+        what, got = problem["msg"], problem["input"]
         if problem["type"] == "extra_forbidden":
-            lines.append(
-                f"{path}={problem['input']!r}: there is no such key. Remove it or correct "
-                "its name; `--cfg job` prints every legal key."
+            what = (
+                "there is no such key. Remove it or correct its name; `--cfg job` prints every "
+                "legal key."
             )
-        else:
-            lines.append(f"{path}={problem['input']!r}: {problem['msg']}")
+        # A whole section says nothing that its name does not.
+        where = path or "the configuration"
+        lines.append(f"{where}: {what}" if isinstance(got, Mapping) else f"{where}={got!r}: {what}")
     return "\n".join(lines)
+
+
+def _find_keys(place: Sequence[str | int], content: object) -> Iterator[str]:
+    """Yield the keys on the way to a place, without the kinds that pydantic names between them."""
+    for part in place:
+        if isinstance(content, Mapping):
+            if part not in content and part in (content.get("kind"), content.get("mode")):
+                continue
+            content = content.get(part)
+        elif isinstance(content, Sequence) and isinstance(part, int) and part < len(content):
+            content = content[part]
+        yield str(part)
 
 
 def explain_override(error: Exception) -> str:
