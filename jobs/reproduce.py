@@ -1,4 +1,4 @@
-"""The whole recipe: curate, evaluate the base model, train, evaluate at every budget, report.
+"""The whole recipe: evaluate the base model, curate, train, evaluate at every budget, report.
 
 Examples:
     python -m jobs.reproduce experiment=demo

@@ -1,4 +1,4 @@
-"""The whole recipe: curate, evaluate the base model, train, evaluate at every budget, report."""
+"""The whole recipe: evaluate the base model, curate, train, evaluate at every budget, report."""
 
 import os
 import time
@@ -45,8 +45,8 @@ class ReproducePlan:
     def list_steps(self) -> list[Step]:
         """Return every stage, and the report last."""
         return [
-            *self.training.list_steps(),
             *self.base.list_steps(),
+            *self.training.list_steps(),
             *list_trained(self.recipe, self.training),
             describe_step(self.run, cost="results and report"),
         ]
@@ -116,8 +116,9 @@ def _do_stages(plan: ReproducePlan) -> EvaluationPlan:
 
     A stage that is finished says so, and sends W&B what it lacks.
     """
-    run_train(plan.training)
+    # The base model first: what an evaluation lacks comes up before anything dear is trained.
     run_evaluation(plan.base)
+    run_train(plan.training)
     trained = _plan_trained(plan)
     run_evaluation(trained)
     return trained
