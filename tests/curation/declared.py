@@ -2,6 +2,14 @@
 
 from s1ray.config.pool import PoolConfig, RowsSourceConfig
 
+SUMS = {
+    "min_terms": 2,
+    "max_terms": 3,
+    "max_number": 9,
+    "operations": ("+",),
+    "phrasings": ("What is {sum}?",),
+}
+
 
 def declare(*, columns: dict[str, object] | None = None, **changes: object) -> RowsSourceConfig:
     """Return a source that reads the columns q, a, s and d."""

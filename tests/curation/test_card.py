@@ -8,10 +8,9 @@ from s1ray.curation.funnel import Funnel, FunnelStep
 from s1ray.curation.pool.items import ProtectedQuestion
 from s1ray.curation.pool.sources import Pool
 from s1ray.curation.traces import format_traces
-from tests.curation.declared import declare, declare_pool
+from tests.curation.declared import SUMS, declare, declare_pool
 from tests.curation.made import make_item
-from tests.curation.pool.test_sources import SUMS
-from tests.curation.test_curate import _rules
+from tests.curation.rules import make_rules
 
 
 def _pool() -> PoolConfig:
@@ -88,7 +87,7 @@ def test_card_credits_each_source_of_the_pool_whatever_its_questions_name(tmp_pa
         verdicts={},
         labels=None,
         count_tokens=len,
-        rules=_rules(),
+        rules=make_rules(),
         reject=lambda _: None,
     )
 

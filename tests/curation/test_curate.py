@@ -1,52 +1,14 @@
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from pydantic import TypeAdapter
 
-from s1ray.config.curation import (
-    DecontaminationConfig,
-    DifficultyConfig,
-    QualityConfig,
-    SelectionConfig,
-    SourceDiversityConfig,
-)
 from s1ray.curation.curate import curate
 from s1ray.curation.pool.items import PoolItem, ProtectedQuestion, Rejection
 from s1ray.curation.pool.running_sums import generate_running_sums
-from s1ray.curation.screening.screening import CurationRules
 from s1ray.records import Verdict
 from tests.curation.made import ask_models
-
-
-def _rules(
-    *, kind: str = "random", difficulty: Mapping[str, object] | None = None
-) -> CurationRules:
-    selection = {
-        "kind": kind,
-        "num_questions": 50,
-        "seed": 1,
-        "length": "thinking_words",
-        "after_difficulty": True,
-    }
-    return CurationRules(
-        max_duplicate_fraction=0.1,
-        diversity=SourceDiversityConfig(kind="source"),
-        decontamination=TypeAdapter(DecontaminationConfig).validate_python(
-            {
-                "mode": "overlap",
-                "ngram_size": 8,
-                "min_overlap": 0.5,
-                "max_ngram_questions": 20,
-                "near_duplicates": None,
-            }
-        ),
-        quality=QualityConfig(
-            filters=("missing_trace", "bold_number"), asymptote_sources=(), max_part=999
-        ),
-        difficulty=TypeAdapter(DifficultyConfig).validate_python(difficulty or {"kind": "none"}),
-        selection=TypeAdapter(SelectionConfig).validate_python(selection),
-    )
+from tests.curation.rules import make_rules
 
 
 def _sums(*, num_questions: int, seed: int) -> list[PoolItem]:
@@ -85,7 +47,7 @@ def test_curate_drops_repeats_test_questions_and_solved_ones_and_accounts_for_al
         verdicts={key: {"base": [Verdict.CORRECT]} for key in solved},
         labels=None,
         count_tokens=len,
-        rules=_rules(difficulty=ask_models(["base"], num_samples=1)),
+        rules=make_rules(difficulty=ask_models(["base"], num_samples=1)),
         reject=rejections.append,
     )
 
@@ -110,7 +72,7 @@ def test_curate_rejections_name_the_benchmark_item_they_overlap_with() -> None:
         verdicts={},
         labels=None,
         count_tokens=len,
-        rules=_rules(),
+        rules=make_rules(),
         reject=rejections.append,
     )
 
@@ -128,7 +90,7 @@ def test_curate_is_the_same_for_any_order_of_the_pool() -> None:
             verdicts={},
             labels=None,
             count_tokens=len,
-            rules=_rules(),
+            rules=make_rules(),
             reject=lambda _: None,
         )
         return [trace.question.id for trace in result.selected]
@@ -144,6 +106,6 @@ def test_curate_with_too_small_a_pool_says_what_was_left() -> None:
             verdicts={},
             labels=None,
             count_tokens=len,
-            rules=_rules(),
+            rules=make_rules(),
             reject=lambda _: None,
         )

@@ -1,10 +1,12 @@
 """Samples and questions for tests, made from the few values a test cares about."""
 
+from pathlib import Path
 from typing import Any
 
 from s1ray.config.evaluation import EvaluationRuntimeConfig
 from s1ray.config.generation import Accounting
 from s1ray.evaluation.samples import EvaluatedSample, SampleGroup, SampleTask, Score
+from s1ray.evaluation.store import SampleStore
 from s1ray.generation.budget import BudgetPolicy
 from s1ray.records import (
     AnswerKind,
@@ -159,3 +161,18 @@ def make_policy(
         max_answer_tokens=8,
         accounting=Accounting.TOTAL,
     )
+
+
+class Clock:
+    """Stands still until a test sets it."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def open_store(
+    path: Path, *, sync_rows: int = 1, sync_seconds: float = 1.0, clock: Clock | None = None
+) -> SampleStore:
+    return SampleStore(path, sync_rows=sync_rows, sync_seconds=sync_seconds, clock=clock or Clock())

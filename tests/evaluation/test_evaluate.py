@@ -12,8 +12,13 @@ from s1ray.evaluation.evaluate import UNGRADED, Grade, Solve, evaluate, regrade
 from s1ray.evaluation.samples import EvaluatedSample, FailedSample, SampleGroup
 from s1ray.evaluation.store import SAMPLES, UNGRADED_SAMPLES, SampleStore, read_samples
 from s1ray.records import Completion, GradedAnswer, Verdict
-from tests.evaluation.builders import make_completion, make_group, make_runtime, make_sample
-from tests.evaluation.test_store import open_store
+from tests.evaluation.builders import (
+    make_completion,
+    make_group,
+    make_runtime,
+    make_sample,
+    open_store,
+)
 
 POLICIES = ("cap_8", "natural")
 

@@ -4,18 +4,16 @@ import json
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from s1ray.evaluation.samples import (
     EvaluatedSample,
     SampleGroup,
-    SampleTask,
     derive_seed,
     from_row,
     plan_groups,
     to_row,
 )
-from s1ray.records import Completion, GradedAnswer, ThinkingEnd, Verdict
+from tests.evaluation.any_samples import ANY_SAMPLE
 from tests.evaluation.builders import make_question, make_sample
 
 
@@ -85,45 +83,7 @@ def test_plan_without_samples_is_refused() -> None:
         plan({"aime": ["1"]}, num_samples=0)
 
 
-ids = st.lists(st.integers(0, 200_000), max_size=5).map(tuple)
-texts = st.text(st.characters(), max_size=20)  # surrogates and line separators among them
-
-samples = st.builds(
-    EvaluatedSample,
-    task=st.builds(
-        SampleTask,
-        benchmark=texts,
-        item=texts,
-        sample=st.integers(0, 99),
-        policy=texts,
-        model=texts,
-        seed=st.integers(0, 2**31 - 1),
-    ),
-    question=st.none() | texts,
-    gold=texts,
-    completion=st.builds(
-        Completion,
-        thinking=texts,
-        answer=texts,
-        thinking_ids=ids,
-        answer_ids=ids,
-        wait_positions=ids,
-        num_waits_applied=st.integers(0, 9),
-        num_generated_tokens=st.integers(0, 99999),
-        thinking_end=st.sampled_from(ThinkingEnd),
-        is_answer_forced=st.booleans(),
-        is_answer_complete=st.booleans(),
-    ),
-    graded=st.builds(
-        GradedAnswer,
-        verdict=st.sampled_from(Verdict),
-        extracted=st.none() | texts,
-        layer=st.none() | texts,
-    ),
-)
-
-
-@given(sample=samples)
+@given(sample=ANY_SAMPLE)
 def test_row_of_a_sample_reads_back_as_the_sample(sample: EvaluatedSample) -> None:
     row = json.loads(json.dumps(to_row(sample), ensure_ascii=False))
 

@@ -11,22 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from s1ray.evaluation.samples import EvaluatedSample, Score
-from s1ray.evaluation.store import SAMPLES, SampleStore, read_samples, read_scores, write_samples
-from tests.evaluation.builders import make_completion, make_group, make_sample, make_samples
-from tests.evaluation.test_samples import samples as any_samples
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def open_store(
-    path: Path, *, sync_rows: int = 1, sync_seconds: float = 1.0, clock: Clock | None = None
-) -> SampleStore:
-    return SampleStore(path, sync_rows=sync_rows, sync_seconds=sync_seconds, clock=clock or Clock())
+from s1ray.evaluation.store import SAMPLES, read_samples, read_scores, write_samples
+from tests.evaluation.any_samples import ANY_SAMPLE
+from tests.evaluation.builders import (
+    Clock,
+    make_completion,
+    make_group,
+    make_sample,
+    make_samples,
+    open_store,
+)
 
 
 def fill(path: Path, samples: list[EvaluatedSample]) -> None:
@@ -232,7 +226,7 @@ def test_read_samples_row_with_a_field_missing_or_unknown_verdict_is_named(tmp_p
         list(read_samples(path))
 
 
-@given(sample=any_samples)
+@given(sample=ANY_SAMPLE)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_store_any_text_is_one_line_and_reads_back(tmp_path: Path, sample: EvaluatedSample) -> None:
     path = tmp_path / SAMPLES

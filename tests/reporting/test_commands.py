@@ -9,7 +9,7 @@ from s1ray.reporting.contents import read_contents
 from s1ray.reporting.reading.read import read_run
 from s1ray.reporting.reading.records import Run
 from tests.reporting.fake_runs import load_report_config, write_experiment, write_run
-from tests.reporting.figures.test_accuracy import POINT, WAITED
+from tests.reporting.points import POINT, WAITED
 
 GRID = {"max_thinking_tokens": [0, 8], "num_waits": [2], "conditions": None, "rejection": None}
 BUDGET = GRID | {"max_answer_tokens": 32}

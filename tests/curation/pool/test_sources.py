@@ -8,16 +8,8 @@ import pytest
 from s1ray.curation.pool.items import PoolItem, RefusedRow
 from s1ray.curation.pool.sources import Pool, fingerprint_pool, read_pool
 from s1ray.curation.traces import format_traces
-from tests.curation.declared import declare, declare_pool
+from tests.curation.declared import SUMS, declare, declare_pool
 from tests.curation.made import make_item
-
-SUMS = {
-    "min_terms": 2,
-    "max_terms": 3,
-    "max_number": 9,
-    "operations": ("+",),
-    "phrasings": ("What is {sum}?",),
-}
 
 
 def _write(path: Path, rows: list[dict[str, object]]) -> None:

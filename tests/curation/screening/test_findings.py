@@ -18,7 +18,7 @@ from s1ray.curation.screening.screening import screen_pool, sift_pool
 from s1ray.curation.screening.survey import Surveyor
 from tests.curation.declared import declare, declare_pool
 from tests.curation.made import make_item
-from tests.curation.test_curate import _rules
+from tests.curation.rules import make_rules
 
 OVERLAP = {
     "mode": "overlap",
@@ -79,7 +79,7 @@ def _screen(
     pool: list[PoolItem], protected: list[ProtectedQuestion], mode: str, how: str
 ) -> Screened:
     config = TypeAdapter(DecontaminationConfig).validate_python(MODES[mode])
-    rules = replace(_rules(), max_duplicate_fraction=1.0, decontamination=config)
+    rules = replace(make_rules(), max_duplicate_fraction=1.0, decontamination=config)
     rejections: list[Rejection] = []
     recorder = FunnelRecorder(reject=rejections.append)
     if how == "in turn":

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from s1ray.curation.traces import read_traces
 from s1ray.orchestration.cluster.session import ROOT
 from s1ray.orchestration.training_data.curate import prepare_curate, run_curate
 from s1ray.orchestration.training_data.distill import prepare_distill, run_distill
+from tests.orchestration.training_data.sums import add_terms
 from tests.teacher_server import CUT, reply, teach
 
 ENDPOINT = (
@@ -37,13 +37,8 @@ USD = (10 * 1 + 100 * 10) / 1e6
 Compose = Callable[..., Recipe]
 
 
-def _add(question: str) -> str:
-    terms = re.findall(r"[+-]?\d+", question.replace(" ", ""))
-    return str(sum(int(term) for term in terms))
-
-
 def _answer_rightly(question: str, _: int) -> dict[str, Any]:
-    return reply(f"Final Answer: {_add(question)}", reasoning_content=f"I add: {question}")
+    return reply(f"Final Answer: {add_terms(question)}", reasoning_content=f"I add: {question}")
 
 
 def _distill(recipe: Recipe) -> tuple[Path, dict[str, Any]]:
@@ -82,14 +77,14 @@ def test_busy_failing_and_cut_replies_are_asked_for_again(tiny: Compose) -> None
 
 def test_thinking_in_tags_is_separated_and_what_was_cut_is_left_out(tiny: Compose) -> None:
     def answer(question: str, _: int) -> Any:
-        if int(_add(question)) > 5:
+        if int(add_terms(question)) > 5:
             return reply("<think>this never en", finish="length")
-        return reply(f"<think>\nhm\n</think>\n\nFinal Answer: {_add(question)}")
+        return reply(f"<think>\nhm\n</think>\n\nFinal Answer: {add_terms(question)}")
 
     with teach(answer) as teacher:
         path, costs = _distill(tiny(*ENDPOINT, f"endpoint.base_url={teacher.url}"))
 
-    cut = [question for question in teacher.asked if int(_add(question)) > 5]
+    cut = [question for question in teacher.asked if int(add_terms(question)) > 5]
     traces = read_traces(path / "traces.jsonl")
     assert costs["left_out"] == {"no_answer": len(cut)}
     assert 0 < len(cut) < 10
@@ -99,7 +94,7 @@ def test_thinking_in_tags_is_separated_and_what_was_cut_is_left_out(tiny: Compos
 
 def test_wrong_answers_are_kept_as_s1_does_or_filtered(tiny: Compose) -> None:
     def answer(question: str, _: int) -> Any:
-        wrong = max(5, int(_add(question)))
+        wrong = max(5, int(add_terms(question)))
         return reply(f"Final Answer: {wrong}", reasoning_content="hm")
 
     with teach(answer) as teacher:
@@ -182,8 +177,8 @@ def test_questions_come_from_a_file_as_well(tiny: Compose, tmp_path: Path) -> No
 
 def test_a_teachers_traces_are_a_pool_to_select_from(tiny: Compose) -> None:
     def answer(question: str, _: int) -> Any:
-        thinking = "hm " * int(_add(question)) if int(_add(question)) > 5 else "hm"
-        return reply(f"Final Answer: {_add(question)}", reasoning_content=thinking)
+        thinking = "hm " * int(add_terms(question)) if int(add_terms(question)) > 5 else "hm"
+        return reply(f"Final Answer: {add_terms(question)}", reasoning_content=thinking)
 
     with teach(answer) as teacher:
         path, _ = _distill(tiny(*ENDPOINT, f"endpoint.base_url={teacher.url}"))

@@ -10,7 +10,7 @@ import pytest
 
 from s1ray.config.recipe import Recipe
 from s1ray.orchestration.training_data.curate import prepare_curate, run_curate
-from tests.orchestration.training_data.test_distill import _add
+from tests.orchestration.training_data.sums import add_terms
 from tests.teacher_server import Teacher, reply, teach
 
 JUDGE = (
@@ -34,8 +34,8 @@ def _curate(tiny: Compose, teacher: Teacher, *overrides: str) -> Path:
 def test_an_endpoint_judges_by_its_pass_rate_and_is_not_asked_again(tiny: Compose) -> None:
     def answer(question: str, attempt: int) -> Any:
         # Sums above 5 are solved in every second try, the others in none.
-        is_right = int(_add(question)) > 5 and attempt % 2
-        return reply(f"Final Answer: {_add(question) if is_right else 10**6}")
+        is_right = int(add_terms(question)) > 5 and attempt % 2
+        return reply(f"Final Answer: {add_terms(question) if is_right else 10**6}")
 
     with teach(answer) as teacher:
         path = _curate(tiny, teacher)
@@ -55,7 +55,7 @@ def test_an_endpoint_judges_by_its_pass_rate_and_is_not_asked_again(tiny: Compos
 def test_what_judges_thought_can_rank_traces_in_place_of_a_teacher(tiny: Compose) -> None:
     def answer(question: str, _: int) -> Any:
         made = reply("Final Answer: 10000000")
-        made["usage"]["completion_tokens"] = 50 + int(_add(question))
+        made["usage"]["completion_tokens"] = 50 + int(add_terms(question))
         return made
 
     with teach(answer) as teacher:
@@ -65,7 +65,7 @@ def test_what_judges_thought_can_rank_traces_in_place_of_a_teacher(tiny: Compose
         )  # fmt: skip
 
     sums = [int(row["question"]["answer"]) for row in _read(path / "selected.jsonl")]
-    everything = sorted((int(_add(question)) for question in teacher.asked), reverse=True)
+    everything = sorted((int(add_terms(question)) for question in teacher.asked), reverse=True)
     assert sums == everything[:5]
     (stand_in,) = [
         step["stand_in"]
@@ -112,7 +112,7 @@ def test_two_models_judge_on_replicas_and_either_may_drop_a_question(
         *(f"+difficulty.judges.{name}.kind=engine" for name in judges),
         "difficulty.judges.second.model.random.seed=7",
         "selection.after_difficulty=true",
-        "difficulty_budget.max_answer_tokens=8",
+        "difficulty.budget.max_answer_tokens=8",
     )
 
     path = run_curate(prepare_curate(recipe))

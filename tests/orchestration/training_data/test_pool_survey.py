@@ -1,7 +1,6 @@
 """A pool on Ray Data gives what it gives in this process, byte for byte."""
 
 import json
-import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,30 +11,11 @@ import pytest
 from s1ray.config.recipe import Recipe
 from s1ray.orchestration.cluster.session import ROOT
 from s1ray.orchestration.training_data.curate import prepare_curate, run_curate
+from tests.curation.torn_pool import write_torn_pool
 from tests.ray_nodes import Nodes, make_nodes, wait_for_port
 
 FILES = ("selected.jsonl", "rejected.jsonl", "funnel.json", "card.json")
-LETTERS = "abcdefghijklmnop"
 HIDE = 'mount -t tmpfs none "$1" && shift && exec "$@"'
-
-
-def _write_pool(root: Path, *, seed: int) -> None:
-    """Three files of questions with repeats, near-repeats and malformed rows."""
-    rng = random.Random(seed)
-    texts: list[str] = []
-    root.mkdir()
-    for name in ("a", "b", "c"):
-        lines = []
-        for number in range(150):
-            words = rng.choice(texts).split() if texts and rng.random() < 0.4 else []
-            words = words or [rng.choice(LETTERS) * 3 for _ in range(rng.randint(3, 25))]
-            words[rng.randrange(len(words))] = rng.choice(LETTERS)
-            texts.append(" ".join(words))
-            row = {"question": texts[-1], "answer": str(number), "solution": "", "domain": name}
-            lines.append(json.dumps(row) if rng.random() < 0.95 else '{"torn')
-        (root / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    protected = [json.dumps({"question": text, "answer": "1"}) for text in rng.sample(texts, 20)]
-    (root.parent / "benchmark.jsonl").write_text("\n".join(protected) + "\n", encoding="utf-8")
 
 
 def _list_overrides(root: Path) -> list[str]:
@@ -67,7 +47,7 @@ def _curate(
 def test_ray_data_gives_the_bytes_of_judging_in_turn(
     ray_head: None, tiny: Callable[..., Recipe], tmp_path: Path, mode: str
 ) -> None:
-    _write_pool(tmp_path / "pool", seed=1)
+    write_torn_pool(tmp_path / "pool", seed=1)
     common = (f"decontamination={mode}",)
 
     in_turn = _curate(tiny, tmp_path / "pool", tmp_path / "one", *common, "screening=in_turn")
@@ -91,7 +71,7 @@ def test_a_relative_root_is_below_the_directory_of_the_job(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    _write_pool(tmp_path / "pool", seed=1)
+    write_torn_pool(tmp_path / "pool", seed=1)
     # Ray was started elsewhere, and its processes stand there.
     monkeypatch.chdir(tmp_path)
 
@@ -121,7 +101,7 @@ def nodes(tmp_path: Path) -> Iterator[Nodes]:
 @pytest.mark.timeout(400)
 def test_only_the_node_of_the_job_needs_the_files(nodes: Nodes, tmp_path: Path) -> None:
     root = tmp_path / "private" / "pool"
-    _write_pool(root, seed=1)
+    write_torn_pool(root, seed=1)
     common = [
         sys.executable, "-m", "jobs.curate", "experiment=tiny", *_list_overrides(root),
         f"ray.address={nodes.address}", "ray.require_token=false",

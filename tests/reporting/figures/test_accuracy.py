@@ -13,29 +13,8 @@ from s1ray.reporting.figures.accuracy import Mark, place_ticks, plot_accuracy
 from s1ray.reporting.figures.artwork import PALETTE, embed_figure, save_figure, write_csv
 from s1ray.reporting.figures.drawings import list_marks
 from s1ray.reporting.reading.records import BudgetPoint
+from tests.reporting.points import POINT, WAITED
 
-POINT = BudgetPoint(
-    benchmark="sums",
-    model="trained",
-    policy="cap_8",
-    max_thinking_tokens=8,
-    num_waits=0,
-    num_samples=100,
-    accuracy=0.5,
-    stderr=0.05,
-    thinking_tokens=7.5,
-    answered=1.0,
-    control=1.0,
-    forced=0.5,
-)
-WAITED = replace(
-    POINT,
-    policy="wait_2",
-    max_thinking_tokens=None,
-    num_waits=2,
-    thinking_tokens=40.0,
-    accuracy=0.7,
-)
 SHAPE = ReportFigureConfig(width_inches=6, panel_inches=3, columns=2, max_ticks=6)
 
 

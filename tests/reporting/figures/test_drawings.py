@@ -6,7 +6,7 @@ from s1ray.reporting.figures.accuracy import plot_accuracy
 from s1ray.reporting.figures.drawings import caption_marks, draw_parallel, draw_scaling, list_votes
 from s1ray.reporting.reading.records import Results, Vote
 from tests.reporting.fake_runs import load_report_config
-from tests.reporting.figures.test_accuracy import POINT, WAITED
+from tests.reporting.points import POINT, WAITED
 
 VOTE = Vote(
     series="sums/trained",

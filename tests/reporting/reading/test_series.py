@@ -13,7 +13,7 @@ from s1ray.reporting.reading.series import (
     rename_results,
 )
 from tests.reporting.fake_runs import write_curation, write_run
-from tests.reporting.figures.test_accuracy import POINT
+from tests.reporting.points import POINT
 
 BASE = replace(POINT, model="base")
 

@@ -24,7 +24,7 @@ from s1ray.reporting.tables.tables import (
     render_terminal,
 )
 from tests.reporting.fake_runs import write_experiment
-from tests.reporting.figures.test_accuracy import POINT, WAITED
+from tests.reporting.points import POINT, WAITED
 
 PM = "\u202f\u00b1\u202f"
 

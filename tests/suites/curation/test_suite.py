@@ -15,7 +15,7 @@ from s1ray.curation.pool.sources import Pool
 from s1ray.suites.curation.pools import write_pool
 from s1ray.suites.curation.suite import measure_pairs
 from tests.curation.declared import declare_pool
-from tests.orchestration.training_data.test_pool_survey import _write_pool
+from tests.curation.torn_pool import write_torn_pool
 
 has_datasets = importlib.util.find_spec("datasets") is not None
 
@@ -63,7 +63,7 @@ def test_a_smaller_pool_is_the_same_draw_every_time(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_every_side_selects_the_same(tiny: Callable[..., Recipe], tmp_path: Path) -> None:
-    _write_pool(tmp_path / "pool", seed=2)
+    write_torn_pool(tmp_path / "pool", seed=2)
     recipe = tiny(
         "pool=files", f"pool.root={tmp_path / 'pool'}", "pool.max_bad_fraction=0.2",
         "pool.max_duplicate_fraction=1.0", "decontamination=overlap", "quality=questions",
