@@ -45,8 +45,10 @@ def assert_equal_to_plain(case: dict[str, Any], measured: Any, models: Path) -> 
     metrics, gradients = measured
     assert metrics.loss_nats == pytest.approx(loss, abs=TOLERANCE)
     for name, gradient in expected.items():
+        # Of the largest element where that is above 1: sums in another order differ by its digits.
+        atol = TOLERANCE * max(1.0, float(gradient.abs().max()))
         torch.testing.assert_close(
-            gradients[name], gradient, atol=TOLERANCE, rtol=0, msg=lambda m, c=case: f"{c}: {m}"
+            gradients[name], gradient, atol=atol, rtol=0, msg=lambda m, c=case: f"{c}: {m}"
         )
 
 
