@@ -13,6 +13,7 @@ import ray
 
 from s1ray.orchestration.cluster.session import ROOT
 from s1ray.orchestration.fine_tune.train import prepare_train
+from tests.orchestration.fine_tune.test_starting import TRACE
 from tests.orchestration.processes import hold_elsewhere
 from tests.recipes import compose_tiny
 
@@ -184,17 +185,31 @@ def test_full_disk_is_refused_before_anything_starts(
     assert ray.is_initialized() == was_initialized
 
 
-@pytest.mark.parametrize("row", ["", "not json", '{"question": {"id": "x"}}', '{"thinking": 3}'])
+@pytest.mark.parametrize(
+    ("rows", "complaint"),
+    [
+        ([], "traces.jsonl holds no trace"),
+        ([TRACE, "not json"], "traces.jsonl:2"),
+        ([TRACE, '{"question": {"id": "x"}}'], "traces.jsonl:2"),
+        (['{"thinking": 3}', TRACE], "traces.jsonl:1"),
+    ],
+)
 def test_malformed_trace_row_is_refused_with_its_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, row: str
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    rows: list[str],
+    complaint: str,
 ) -> None:
     traces = tmp_path / "traces.jsonl"
-    traces.write_text(row + "\n", encoding="utf-8")
+    traces.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
 
-    code, output = _run(monkeypatch, capsys, f"train experiment=tiny traces={traces}")
+    storage = f"paths.storage={tmp_path / 'runs'}"
+    code, output = _run(monkeypatch, capsys, f"train experiment=tiny traces={traces} {storage}")
 
     assert code == 2
-    assert "traces.jsonl" in output
+    assert complaint.replace(" ", "") in "".join(output.split())  # long lines are folded anywhere
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize("job", JOBS)
