@@ -12,6 +12,7 @@ from typing import Any
 
 import ray.train
 import torch
+import torch.distributed as dist
 
 from s1ray.config.planning import ClusterConfig
 from s1ray.config.training import ShardingConfig
@@ -73,10 +74,20 @@ def work(task: WorkerTask, *, after_step: Callable[[StepMetrics], None]) -> None
     except FloatingPointError as error:  # summed over all ranks, so that all of them end alike
         outcome = Outcome.of_error(error)
     except ValueError as error:
-        write_outcome(job.run_path, Outcome.of_error(error), rank=rank)
+        if _has_peers():
+            write_outcome(job.run_path, Outcome.of_error(error), rank=rank)
         raise
     if rank == 0:
         write_outcome(job.run_path, outcome, rank=rank)
+
+
+def _has_peers() -> bool:
+    """Whether Ray has left this worker its group.
+
+    It takes the group away under the steps of an attempt that lost a node, and what torch then says
+    is a ValueError, too: no bad input, but a reason to begin again.
+    """
+    return ray.train.get_context().get_world_size() == 1 or dist.is_initialized()
 
 
 def _is_given_up(job: FineTuneJob) -> bool:
