@@ -58,13 +58,13 @@ def _list_lines(path: Path) -> list[tuple[str, str]]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"cannot read the traces in {path}: {error}.") from error
-    lines = [line for line in text.split("\n") if line]
+    lines = [(f"{path}:{number}", line) for number, line in enumerate(text.split("\n"), 1) if line]
     if not lines:
         raise ValueError(
             f"{path} holds no trace. Curate first (python -m jobs.curate), or point traces at "
             "a file with one JSON object a line."
         )
-    return [(f"{path}:{number}", line) for number, line in enumerate(lines, 1)]
+    return lines
 
 
 def _read_row(line: str, *, where: str) -> ReasoningTrace:
