@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from s1ray.orchestration.cluster.session import ROOT
+from tests.orchestration.processes import list_session
 
 pytestmark = pytest.mark.slow
 DEADLINE_SECONDS = 300
@@ -41,19 +42,6 @@ def interrupt_at(process: subprocess.Popen[str], pattern: str) -> str:
     os.killpg(process.pid, signal.SIGINT)
     rest, _ = process.communicate(timeout=DEADLINE_SECONDS)
     return seen + rest
-
-
-def list_session(leader: int) -> list[str]:
-    """Return the command lines of the processes in a session that are not dead."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, _, session = stat.read_text().rpartition(")")[2].split()[:4]
-            if int(session) == leader and state != "Z":
-                found.append((stat.parent / "cmdline").read_text().replace("\0", " "))
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return found
 
 
 @pytest.mark.parametrize(

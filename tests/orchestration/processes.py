@@ -60,6 +60,19 @@ def is_alive(pid: int) -> bool:
     return True
 
 
+def list_session(leader: int) -> list[str]:
+    """Return the command lines of the processes in a session that are not dead."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, _, session = stat.read_text().rpartition(")")[2].split()[:4]
+            if int(session) == leader and state != "Z":
+                found.append((stat.parent / "cmdline").read_text().replace("\0", " "))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
+
+
 def kill(pid: int) -> None:
     """Kill a process outright."""
     os.kill(pid, signal.SIGKILL)

@@ -3,11 +3,12 @@
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+
+from ray.train.torch import TorchTrainer
 
 from s1ray.orchestration.terminal import say
 
@@ -23,10 +24,21 @@ class StopRequest:
 
 
 @contextmanager
-def stop_on_signals(run_path: Path) -> Iterator[StopRequest]:
+def stop_on_signals(run_path: Path, *, has_begun: Callable[[], bool]) -> Iterator[StopRequest]:
     """Let SIGTERM and Ctrl-C ask the run to save and end while the block runs; a second one kills.
 
+    Until workers have begun, which on a full cluster may take hours, nobody would hear it and there
+    is nothing to save: the first one ends the block at once.
+
     Enter it after Ray has been initialised: Ray installs handlers of its own.
+
+    Args:
+        run_path: The run.
+        has_begun: Whether its workers have.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C before that.
+        SystemExit: SIGTERM before that.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
@@ -36,9 +48,11 @@ def stop_on_signals(run_path: Path) -> Iterator[StopRequest]:
 
     def ask(number: int, _: FrameType | None) -> None:
         request.signal = number
-        (run_path / STOP).touch()
         for known, handler in previous.items():
             signal.signal(known, handler)
+        if not has_begun():
+            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+        (run_path / STOP).touch()
         say("stopping after this step, with a checkpoint; once more to stop at once")
 
     for number in _SIGNALS:
@@ -50,21 +64,11 @@ def stop_on_signals(run_path: Path) -> Iterator[StopRequest]:
             signal.signal(number, handler)
 
 
-def run_aside(call: Callable[[], object]) -> None:
-    """Run a call outside the main thread and wait for its end; what it raises is raised here.
+class StoppableTrainer(TorchTrainer):
+    """Leaves Ctrl-C to the job: Ray Train would take it, and abort without a checkpoint."""
 
-    Ray Train's ``fit`` takes Ctrl-C for itself in the main thread, and aborts without a checkpoint.
-    """
-    outcome: Future[object] = Future()
-
-    def run() -> None:
-        try:
-            outcome.set_result(call())
-        except BaseException as error:
-            outcome.set_exception(error)
-
-    threading.Thread(target=run, name="aside", daemon=True).start()
-    outcome.result()
+    def _register_sigint_handler(self, controller: object) -> None:
+        """Register none."""
 
 
 def wait_for_signal() -> None:

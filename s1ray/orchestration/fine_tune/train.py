@@ -16,7 +16,7 @@ from typing import Any
 import ray.train
 from ray.exceptions import RayActorError
 from ray.train import FailureConfig, RunConfig
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.torch import TorchConfig
 
 from s1ray.chat_format import DELIMITERS
 from s1ray.config.recipe import Recipe
@@ -34,7 +34,7 @@ from s1ray.orchestration.fine_tune.starting import (
     identify_origin,
     settle_resume,
 )
-from s1ray.orchestration.fine_tune.stopping import STOP, run_aside, stop_on_signals
+from s1ray.orchestration.fine_tune.stopping import STOP, StoppableTrainer, stop_on_signals
 from s1ray.orchestration.fine_tune.train_worker import START, WorkerTask, train_worker
 from s1ray.orchestration.fine_tune.watching import watch_training
 from s1ray.orchestration.fine_tune.workers import (
@@ -167,7 +167,7 @@ def run_train(plan: TrainPlan, *, worker: Worker = train_worker) -> Path:
         _forget_attempt(run, is_starting_over=is_starting_over)
         with (
             ray_session(recipe.ray),
-            stop_on_signals(run.path) as stop,
+            stop_on_signals(run.path, has_begun=(run.path / START).exists) as stop,
             watch_training(run.path, title="train", num_workers=recipe.sharding.num_workers),
         ):
             check_nodes(job, recipe.ray, traces_path=plan.traces_path)
@@ -264,7 +264,7 @@ def _fit(plan: TrainPlan, job: FineTuneJob, worker: Worker) -> None:
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     # A worker that does not even answer is found by Ray's own polls, in the same time.
     os.environ["RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"] = str(settings.collective_timeout_seconds)
-    trainer = TorchTrainer(
+    trainer = StoppableTrainer(
         worker,
         train_loop_config={"task": _describe_task(plan, job)},
         torch_config=TorchConfig(
@@ -281,7 +281,7 @@ def _fit(plan: TrainPlan, job: FineTuneJob, worker: Worker) -> None:
     )
     free_placement(run.path)
     try:
-        run_aside(trainer.fit)
+        trainer.fit()
     except (ray.train.TrainingFailedError, RayActorError) as error:
         raise RuntimeError(
             explain_failure(run.path, error, max_failures=settings.max_failures)

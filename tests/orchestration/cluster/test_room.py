@@ -1,5 +1,7 @@
 """Too few processors are said, and refused where there will never be more."""
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,6 +12,7 @@ import pytest
 
 from s1ray.orchestration.cluster.room import Need, describe_shortage
 from s1ray.orchestration.cluster.session import ROOT
+from tests.orchestration.processes import list_session, wait_until
 from tests.ray_nodes import START_SECONDS, Nodes, make_nodes, wait_for_port
 
 JOBS = [
@@ -118,3 +121,56 @@ def wait_for_words(log: Path, words: str, process: subprocess.Popen[bytes]) -> N
         assert time.monotonic() < deadline, log.read_text()
         assert process.poll() is None, log.read_text()
         time.sleep(0.2)
+
+
+FREE = """
+import sys, time
+import ray
+from ray.util import placement_group_table
+ray.init(address=sys.argv[1], logging_level="ERROR", log_to_driver=False)
+deadline = time.monotonic() + 60
+while ray.available_resources().get("CPU") != 1.0 or any(
+    group["state"] != "REMOVED" for group in placement_group_table().values()
+):
+    assert time.monotonic() < deadline, (ray.available_resources(), placement_group_table())
+    time.sleep(0.2)
+"""
+
+
+def has_asked_ray(job: str, storage: Path, log: Path) -> bool:
+    """Whether the job has come to where Ray waits without a word."""
+    if job == "train":
+        return any(storage.glob("train/*/ray"))
+    return "loading the model" in log.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("job", "overrides", "needed"), JOBS)
+def test_ctrl_c_ends_a_job_that_waits_for_room_and_leaves_nothing(
+    tmp_path: Path, nodes: Nodes, job: str, overrides: tuple[str, ...], needed: str
+) -> None:
+    words = command(job, tmp_path / "runs", *overrides, f"ray.address={nodes.address}")
+    log = tmp_path / "said.txt"
+
+    with (
+        log.open("w") as stderr,
+        subprocess.Popen(
+            words, cwd=ROOT, env=nodes.environment, stderr=stderr, start_new_session=True
+        ) as process,
+    ):
+        wait_for_words(log, f"waiting for 2 CPUs ({needed})", process)
+        wait_until(lambda: has_asked_ray(job, tmp_path / "runs", log), seconds=START_SECONDS)
+        os.killpg(process.pid, signal.SIGINT)
+        try:
+            process.wait(60)
+        finally:
+            process.kill()
+
+    said = log.read_text()
+    assert process.returncode == 128 + signal.SIGINT, said
+    assert "Traceback" not in said
+    assert not [*tmp_path.rglob("lease.json"), *tmp_path.rglob("stop")]
+    assert list_session(process.pid) == []
+    free = nodes.run(sys.executable, "-c", FREE, nodes.address)
+    assert free.returncode == 0, free.stderr
