@@ -69,7 +69,7 @@ def test_ctrl_c_ends_with_what_was_kept_and_leaves_no_process(
 
 
 def test_interrupted_job_goes_on_where_it_stood(tmp_path: Path) -> None:
-    interrupt_at(start(tmp_path), r"evaluate base: \d+/")
+    interrupt_at(start(tmp_path), r"evaluate trained: \d+/")
 
     again = start(tmp_path)
     output, _ = again.communicate(timeout=2 * DEADLINE_SECONDS)
