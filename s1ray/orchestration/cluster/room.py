@@ -1,4 +1,4 @@
-"""Whether a Ray has room for what a job is about to run on it, and waiting for it aloud.
+"""Whether a Ray has room for what a job is about to run on it; Ray itself waits without a word.
 
 It counts what the nodes have, not what is free: what others hold now they give back.
 """
@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import ray
-from ray.util.placement_group import placement_group, remove_placement_group
 
 from s1ray.orchestration.cluster.session import is_own_ray
 from s1ray.orchestration.run_directory.runs import RefusedError
@@ -16,8 +15,6 @@ from s1ray.orchestration.terminal import say
 
 _DIGITS = 4
 """As Ray counts its resources."""
-_POLL_SECONDS = 0.5
-"""How late a signal is heard; no setting, since it changes no result and costs next to nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,17 +29,9 @@ class Need:
     remedy: str
     """What to change where there is no room, in words."""
 
-    @property
-    def held(self) -> dict[str, float]:
-        """What one of them holds, without what it does not."""
-        return {name: amount for name, amount in self.each.items() if amount}
-
 
 def await_room(need: Need) -> None:
-    """Say what is waited for, and wait, where a cluster has no room and may grow.
-
-    Ray Train and Serve would wait as well, but without a word, and leave actors of theirs behind
-    where somebody ends that. A placement group is what an autoscaler sees, and ends with the job.
+    """Say what is waited for, where a cluster has no room and may grow.
 
     Raises:
         RefusedError: A Ray of our own has no room, and never will.
@@ -61,12 +50,6 @@ def await_room(need: Need) -> None:
             "larger cluster (ray.address)."
         )
     say(f"waiting for {shortage}")
-    room = placement_group([need.held] * need.count)
-    try:
-        while not room.wait(_POLL_SECONDS):
-            pass
-    finally:
-        remove_placement_group(room)
 
 
 def describe_shortage(need: Need, nodes: Sequence[Mapping[str, float]]) -> str | None:
@@ -76,7 +59,7 @@ def describe_shortage(need: Need, nodes: Sequence[Mapping[str, float]]) -> str |
         need: What is to run.
         nodes: What each node has, by Ray's names.
     """
-    each = need.held
+    each = {name: amount for name, amount in need.each.items() if amount}
     places = sum(count_places(each, node) for node in nodes)
     if not each or places >= need.count:
         return None
