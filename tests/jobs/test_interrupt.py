@@ -38,7 +38,8 @@ def interrupt_at(process: subprocess.Popen[str], pattern: str) -> str:
         if re.search(pattern, line):
             break
     else:
-        raise AssertionError(f"{pattern!r} never came:\n{seen}")
+        process.communicate()
+        raise AssertionError(f"{pattern!r} never came; it ended with {process.returncode}:\n{seen}")
     os.killpg(process.pid, signal.SIGINT)
     rest, _ = process.communicate(timeout=DEADLINE_SECONDS)
     return seen + rest
