@@ -3,8 +3,11 @@
 import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from s1ray.chat_format import DELIMITERS, ThinkingTokens, read_thinking_tokens
+from s1ray.config.generation import Accounting
+from s1ray.generation.budget import BudgetPolicy
 from s1ray.generation.engine import (
     Generation,
     Listener,
@@ -34,6 +37,23 @@ PIECES = (
 )
 IDS = {piece: number for number, piece in enumerate(PIECES)}
 GREEDY = Sampling(temperature=0.0, top_p=1.0, top_k=0, seed=0)
+WAIT = BudgetPolicy(
+    name="wait",
+    max_thinking_tokens=30,
+    num_waits=1,
+    wait_strings=("Wait", "Hmm"),
+    min_thinking_tokens=0,
+    answer_prefix="Final Answer:",
+    max_answer_tokens=5,
+    accounting=Accounting.TOTAL,
+)
+GRID = [
+    *(replace(WAIT, num_waits=0, max_thinking_tokens=cap) for cap in (0, 4, 9, 17, 30, None)),
+    *(replace(WAIT, num_waits=number) for number in (1, 2, 3)),
+    replace(WAIT, num_waits=2, wait_strings=("",)),
+    replace(WAIT, num_waits=2, accounting=Accounting.S1_HARNESS, max_thinking_tokens=12),
+]
+"""Policies that differ in each of their settings."""
 
 
 class ToyTokenizer:

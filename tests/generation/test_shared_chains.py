@@ -8,7 +8,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s1ray.config.generation import Accounting
 from s1ray.generation.budget import BudgetPolicy
 from s1ray.generation.engine import Engine, Generation, Request, Sampling
 from s1ray.generation.forcing import complete, force_budget
@@ -16,6 +15,7 @@ from s1ray.generation.shared_chains import SharedChains
 from s1ray.records import Completion
 from tests.generation.scripted_engines import (
     GREEDY,
+    GRID,
     IDS,
     PIECES,
     ScriptedEngine,
@@ -29,22 +29,6 @@ from tests.generation.tiny_models import ask, build_tiny, open_engine
 torch.set_num_threads(1)
 
 SEEDED = Sampling(temperature=1.0, top_p=1.0, top_k=0, seed=5)
-WAIT = BudgetPolicy(
-    name="wait",
-    max_thinking_tokens=30,
-    num_waits=1,
-    wait_strings=("Wait", "Hmm"),
-    min_thinking_tokens=0,
-    answer_prefix="Final Answer:",
-    max_answer_tokens=5,
-    accounting=Accounting.TOTAL,
-)
-GRID = [
-    *(replace(WAIT, num_waits=0, max_thinking_tokens=cap) for cap in (0, 4, 9, 17, 30, None)),
-    *(replace(WAIT, num_waits=number) for number in (1, 2, 3)),
-    replace(WAIT, num_waits=2, wait_strings=("",)),
-    replace(WAIT, num_waits=2, accounting=Accounting.S1_HARNESS, max_thinking_tokens=12),
-]
 
 
 async def run_grid(

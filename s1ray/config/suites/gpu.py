@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, PositiveInt
 
 from s1ray.config.base import Section
-from s1ray.config.planning import ClusterConfig
+from s1ray.config.planning import ClusterConfig, PlanningConfig
 from s1ray.config.suites.job import SuiteSettings
 from s1ray.config.suites.training import AttentionConfig, CrossEntropyConfig
 from s1ray.config.training import ActivationCheckpointing, ShardingConfig, TrainingConfig
@@ -33,6 +33,8 @@ class GpuSuiteSettings(SuiteSettings):
     sharding: ShardingConfig
     cluster: ClusterConfig
     """The device, whose ``peak_tflops`` are the whole of the MFU."""
+    planning: PlanningConfig
+    """Only its assumptions are read."""
     slices: SlicesConfig
     attention: AttentionConfig
     cross_entropy: CrossEntropyConfig

@@ -1,7 +1,8 @@
 """A few layers of a large model with its whole head and random weights, trained on one device.
 
 Time and memory of 32B parameters on 16 GPUs are nearly linear in layers: two slices give both what
-a layer costs and what the head does. It needs torch and transformers, neither Ray nor a hub.
+a layer costs and what the head does. What ``jobs.plan`` says of each slice stands beside what it
+took. It needs torch and transformers, neither Ray nor a hub.
 """
 
 import gc
@@ -22,7 +23,11 @@ from transformers import Qwen2Config
 from s1ray.config.suites.gpu import GpuSuiteSettings, SlicesConfig
 from s1ray.config.training import ActivationCheckpointing
 from s1ray.orchestration.terminal import say
-from s1ray.records import TokenizedExample
+from s1ray.planning.cluster import read_cluster
+from s1ray.planning.estimate import estimate
+from s1ray.planning.model import read_shape
+from s1ray.planning.recipe import read_recipe
+from s1ray.records import StepMetrics, TokenizedExample
 from s1ray.suites.measuring.pairs import Spread
 from s1ray.suites.suite import Outcome
 from s1ray.training.loop import TrainState, train
@@ -31,6 +36,8 @@ from s1ray.training.network.sharding import DTYPES, Ranks, join_ranks, shard
 from s1ray.training.optimizer import build_optimizer
 
 GIB = 2**30
+RUNTIME = "runtime"
+"""What a plan counts of a device's memory that torch's allocator does not hold."""
 OUT_OF_MEMORY = "out of memory"
 
 
@@ -96,43 +103,81 @@ def _measure_or_report(part: Slice, settings: GpuSuiteSettings) -> Any:  # noqa:
 
 
 def _measure(part: Slice, settings: GpuSuiteSettings) -> dict[str, Any]:
-    sharding = settings.sharding.model_copy(
-        update={
-            "activation_checkpointing": part.activation_checkpointing,
-            "compile": part.compile,
-            "micro_batch_tokens": sum(part.document_tokens),
-        }
-    )
-    num_steps = settings.slices.warm_up_steps + settings.num_pairs
-    training = settings.training.model_copy(
-        update={
-            "num_epochs": num_steps,
-            "max_steps": None,
-            "max_tokens": None,
-            "global_batch_size": len(part.document_tokens),
-        }
-    )
-    ranks = join_ranks(sharding)
-    inner = settings.model_copy(update={"sharding": sharding, "training": training})
-    with _random_state(part, inner, ranks) as state:
-        examples = _draw_examples(part, settings.slices)
-        steps = train(state, examples=examples, training=training, sharding=sharding, ranks=ranks)
-        seconds, flops, peak = [], 0.0, 0.0
-        for _ in range(num_steps):
-            _synchronize(ranks.device)
-            began = time.perf_counter()
-            metrics = next(steps)
-            _synchronize(ranks.device)
-            seconds.append(time.perf_counter() - began)
-            flops, peak = metrics.flops, metrics.peak_memory_gib
+    inner = _configure(part, settings)
+    seconds, flops, peak = [], 0.0, 0.0
+    for metrics, taken in _take_steps(part, inner):
+        seconds.append(taken)
+        flops, peak = metrics.flops, metrics.peak_memory_gib
     timed = Spread(values=tuple(seconds[settings.slices.warm_up_steps :]))
     whole = settings.cluster.peak_tflops * 1e12
+    planned_seconds, planned_gib = _plan(part, inner)
     return {
         "milliseconds": Spread(values=tuple(1e3 * value for value in timed.values)).describe(),
         "mfu": Spread(values=tuple(flops / value / whole for value in timed.values)).describe(),
         "tokens_per_second": sum(part.document_tokens) / statistics.median(timed.values),
         "peak_memory_gib": peak,
+        "planned_over_measured_time": planned_seconds / statistics.median(timed.values),
+        "planned_over_measured_memory": planned_gib / peak,
     }
+
+
+def _plan(part: Slice, settings: GpuSuiteSettings) -> tuple[float, float]:
+    """Return the seconds of a step and the peak in GiB, as torch counts it, that a plan expects."""
+    assumptions = settings.planning.assumptions
+    shape = {"model_type": "qwen2", "num_hidden_layers": part.num_layers, **settings.slices.shape}
+    recipe = read_recipe(
+        settings.training,
+        settings.sharding,
+        lengths=part.document_tokens,
+        assumptions=assumptions,
+    )
+    planned = estimate(
+        read_shape(shape), read_cluster(settings.cluster), recipe, assumptions=assumptions
+    )
+    beside = next((at.loss for at in planned.memory.parts if at.name == RUNTIME), 0.0)
+    return planned.step.total, (planned.memory.peak - beside) / GIB
+
+
+def _configure(part: Slice, settings: GpuSuiteSettings) -> GpuSuiteSettings:
+    """Return the settings with this slice's sharding, and one step an epoch."""
+    sharding = {
+        "activation_checkpointing": part.activation_checkpointing,
+        "compile": part.compile,
+        "micro_batch_tokens": sum(part.document_tokens),
+    }
+    training = {
+        "num_epochs": settings.slices.warm_up_steps + settings.num_pairs,
+        "max_steps": None,
+        "max_tokens": None,
+        "global_batch_size": len(part.document_tokens),
+    }
+    return settings.model_copy(
+        update={
+            "sharding": settings.sharding.model_copy(update=sharding),
+            "training": settings.training.model_copy(update=training),
+        }
+    )
+
+
+def _take_steps(part: Slice, settings: GpuSuiteSettings) -> Iterator[tuple[StepMetrics, float]]:
+    """Yield every step's metrics and its seconds, the device's last kernel included."""
+    ranks = join_ranks(settings.sharding)
+    with _random_state(part, settings, ranks) as state:
+        steps = train(
+            state,
+            examples=_draw_examples(part, settings.slices),
+            training=settings.training,
+            sharding=settings.sharding,
+            ranks=ranks,
+        )
+        while True:
+            _synchronize(ranks.device)
+            began = time.perf_counter()
+            metrics = next(steps, None)
+            if metrics is None:
+                return
+            _synchronize(ranks.device)
+            yield metrics, time.perf_counter() - began
 
 
 @contextmanager

@@ -225,25 +225,6 @@ def test_stop_saves_at_once_and_the_run_goes_on_from_there(tmp_path: Path, model
     assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one GPU is every thread's")
-def test_checkpoint_is_written_on_the_gpu_of_its_rank(
-    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    devices: list[int] = []
-
-    def note_and_write(*args: object, **kwargs: object) -> object:
-        devices.append(torch.cuda.current_device())
-        return write_checkpoint(*args, **kwargs)  # type: ignore[arg-type]
-
-    monkeypatch.setattr("s1ray.training.checkpoints.saver.write_checkpoint", note_and_write)
-    with torch.cuda.device(1):
-        saver = make_saver(tmp_path, permanent_every_steps=1)
-        run(start(model), saver, num_steps=1)
-        saver.close()
-    assert devices == [1]
-
-
 @pytest.mark.parametrize("mode", ["synchronous", "asynchronous"])
 def test_full_disk_surfaces_and_leaves_the_previous_checkpoint(
     tmp_path: Path, model: Path, mode: str
