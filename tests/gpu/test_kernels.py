@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from s1ray.config.training import AttentionBackend
 from s1ray.training.network.attention import attend, describe_documents
@@ -12,22 +12,32 @@ from s1ray.training.network.loss import linear_cross_entropy
 pytestmark = pytest.mark.gpu
 
 
-def test_varlen_equals_the_dense_oracle() -> None:
+def test_varlen_is_as_near_to_float32_as_the_dense_way_is() -> None:
     device = torch.device("cuda")
     lengths = (700, 33, 1300)
     shapes = [(1, heads, sum(lengths), 128) for heads in (40, 8, 8)]
-    states = [
-        torch.randn(shape, device=device, dtype=torch.bfloat16, requires_grad=True)
-        for shape in shapes
-    ]
+    exact = [torch.randn(shape, device=device, requires_grad=True) for shape in shapes]
+    rounded = [state.detach().to(torch.bfloat16).requires_grad_() for state in exact]
 
-    results = []
-    for backend in (AttentionBackend.VARLEN, AttentionBackend.DENSE):
+    def differentiate(backend: AttentionBackend, states: list[Tensor]) -> list[Tensor]:
         documents = describe_documents(lengths, backend=backend, device=device, sequence_group=None)
         output = attend(nn.Identity(), *states, None, None, documents=documents)[0]
-        results.append((output, torch.autograd.grad(output.float().square().sum(), states)))
+        return [output, *torch.autograd.grad(output.float().square().sum(), states)]
 
-    torch.testing.assert_close(results[0], results[1], atol=3e-2, rtol=3e-2)
+    oracle = differentiate(AttentionBackend.DENSE, exact)
+    dense = measure_errors(differentiate(AttentionBackend.DENSE, rounded), oracle)
+    varlen = measure_errors(differentiate(AttentionBackend.VARLEN, rounded), oracle)
+
+    assert max(dense) < 1e-2  # bfloat16 keeps 8 bits
+    assert all(ours < 1.5 * plain for ours, plain in zip(varlen, dense, strict=True))
+
+
+def measure_errors(found: list[Tensor], oracle: list[Tensor]) -> list[float]:
+    """Return each tensor's error in its norm, relative to the oracle's."""
+    return [
+        float((one.float() - other).norm() / other.norm())
+        for one, other in zip(found, oracle, strict=True)
+    ]
 
 
 def test_fused_loss_equals_that_on_the_cpu() -> None:
@@ -38,7 +48,7 @@ def test_fused_loss_equals_that_on_the_cpu() -> None:
     targets, weights = torch.randint(1000, (300,), generator=generator), torch.rand(300)
     results = []
     for device in ("cpu", "cuda"):
-        hidden, head = (tensor.to(device).requires_grad_() for tensor in inputs)
+        hidden, head = (tensor.detach().to(device).requires_grad_() for tensor in inputs)
         result = linear_cross_entropy(
             hidden,
             head,

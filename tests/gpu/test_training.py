@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch._dynamo.utils import counters
 
 from s1ray.config.training import ShardingConfig, TrainingConfig
 from s1ray.records import StepMetrics
@@ -23,7 +24,7 @@ from tests.training.checkpoint_runs import (
     read_tensors,
     start,
 )
-from tests.training.plain_loop import make_sharding, make_training, save_tiny_model
+from tests.training.plain_loop import draw_examples, make_sharding, make_training, save_tiny_model
 
 pytestmark = pytest.mark.gpu
 CUDA = make_sharding(device="cuda")
@@ -84,6 +85,27 @@ def test_bfloat16_losses_under_varlen_are_near_float32s(
     found = follow(model, sharding=sharding, training=training)
 
     assert list_losses(found) == pytest.approx(list_losses(expected), rel=1e-2)
+
+
+def test_rows_of_other_documents_are_compiled_a_few_times_at_most(model: Path) -> None:
+    sharding = make_sharding(
+        device="cuda", attention="varlen", compile=True, activation_checkpointing="full"
+    )
+    training = make_training(num_epochs=4, compute_dtype="bfloat16")
+    examples = draw_examples(0, num_samples=40, longest=50)
+    torch.compiler.reset()
+    counters.clear()
+    steps = train(
+        start(model, training=training, sharding=sharding),
+        examples=examples,
+        training=training,
+        sharding=sharding,
+        ranks=join_ranks(sharding),
+    )
+    num_graphs = [counters["stats"]["unique_graphs"] for _ in steps]
+
+    assert len(num_graphs) == 40
+    assert 0 < num_graphs[9] == num_graphs[-1] <= 4
 
 
 def test_checkpoint_brings_every_bit_back_and_training_goes_on_as_it_would(

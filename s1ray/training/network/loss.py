@@ -132,19 +132,43 @@ def _compute_in_chunks(
     token_losses = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
     for begin in range(0, len(hidden), chunk_tokens):
         part = slice(begin, begin + chunk_tokens)
-        rows = hidden[part].to(head.dtype)
-        scores = (rows @ head.T).log_softmax(dim=-1, dtype=torch.float32)
-        token_losses[part] = -scores.gather(-1, targets[part, None]).squeeze(-1)
-        if not (needs_hidden or needs_weight):
-            continue
-        slope = _differentiate(scores, targets[part], loss_weights[part]).to(head.dtype)
-        if grad_hidden is not None:
-            grad_hidden[part] = slope @ head
-        if grad_weight is not None and head.dtype is torch.float32:
-            grad_weight.addmm_(slope.T, rows)
-        elif grad_weight is not None:
-            _add_product(grad_weight, slope.T, rows)
+        token_losses[part] = _compute_chunk(
+            hidden[part].to(head.dtype),
+            head,
+            targets=targets[part],
+            loss_weights=loss_weights[part],
+            grad_hidden=None if grad_hidden is None else grad_hidden[part],
+            grad_weight=grad_weight,
+        )
     return token_losses, grad_hidden, grad_weight
+
+
+def _compute_chunk(
+    rows: Tensor,
+    head: Tensor,
+    *,
+    targets: Tensor,
+    loss_weights: Tensor,
+    grad_hidden: Tensor | None,
+    grad_weight: Tensor | None,
+) -> Tensor:
+    """Return token losses; ``grad_hidden`` is set and ``grad_weight`` added to, where they are.
+
+    A function of its own, so that nothing of a chunk is there any more when the next one begins.
+    """
+    scores = rows @ head.T
+    log_probabilities = scores.log_softmax(dim=-1, dtype=torch.float32)
+    losses = -log_probabilities.gather(-1, targets[:, None]).squeeze(-1)
+    if grad_hidden is None and grad_weight is None:
+        return losses
+    slope = _differentiate(log_probabilities, targets, loss_weights=loss_weights, out=scores)
+    if grad_hidden is not None:
+        grad_hidden[:] = slope @ head
+    if grad_weight is not None and head.dtype is torch.float32:
+        grad_weight.addmm_(slope.T, rows)
+    elif grad_weight is not None:
+        _add_product(grad_weight, slope.T, rows)
+    return losses
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
@@ -154,8 +178,10 @@ def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
         total[part] += left[part] @ right
 
 
-def _differentiate(log_probabilities: Tensor, targets: Tensor, loss_weights: Tensor) -> Tensor:
-    """Return the gradient with respect to the scores, in place of the log-probabilities."""
+def _differentiate(
+    log_probabilities: Tensor, targets: Tensor, *, loss_weights: Tensor, out: Tensor
+) -> Tensor:
+    """Return the gradient with respect to the scores, in ``out``; spends the log-probabilities."""
     slope = log_probabilities.exp_()
     slope.scatter_add_(-1, targets[:, None], slope.new_full((len(targets), 1), -1.0))
-    return slope.mul_(loss_weights[:, None])
+    return torch.mul(slope, loss_weights[:, None], out=out)
