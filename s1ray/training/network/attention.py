@@ -25,9 +25,12 @@ ATTENTION = "s1ray_packed"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Documents:
-    """Where each document of a row begins and ends, and how attention inside it is computed."""
+    """Where each document of a row begins and ends, and how attention inside it is computed.
 
-    lengths: tuple[int, ...]
+    The lengths are a tensor alone. In a tuple, torch 2.11 compiles a checkpointed layer anew for
+    every number of documents, and after eight of them no more: the rest of the run is eager.
+    """
+
     boundaries: Tensor
     """Shape [documents + 1], int32, on the model's device: cumulative lengths from 0."""
     longest: int
@@ -53,7 +56,6 @@ def describe_documents(
     """
     boundaries = F.pad(torch.tensor(lengths).cumsum(0), (1, 0)).to(torch.int32)
     return Documents(
-        lengths=lengths,
         boundaries=boundaries.to(device),
         longest=max(lengths),
         backend=backend,
@@ -130,10 +132,8 @@ def _attend_per_document(
     # The CPU's flash kernel is slower in bfloat16: four times so in the backward pass.
     is_slow = query.device.type == "cpu" and value.dtype is torch.bfloat16
     dtype = torch.float32 if is_slow else value.dtype
-    parts = [
-        torch.split(states.to(dtype), list(documents.lengths), dim=2)
-        for states in (query, key, value)
-    ]
+    lengths = documents.boundaries.diff().tolist()
+    parts = [torch.split(states.to(dtype), lengths, dim=2) for states in (query, key, value)]
     with torch.autocast(query.device.type, enabled=False):
         outputs = [
             F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling, enable_gqa=True)
@@ -145,7 +145,7 @@ def _attend_per_document(
 def _attend_dense(
     query: Tensor, key: Tensor, value: Tensor, documents: Documents, scaling: float | None
 ) -> Tensor:
-    lengths = torch.tensor(documents.lengths, device=query.device)
+    lengths = documents.boundaries.diff()
     owner = torch.arange(len(lengths), device=query.device).repeat_interleave(lengths)
     mask = (owner[:, None] == owner[None, :]).tril()
     output = F.scaled_dot_product_attention(
