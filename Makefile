@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 GYM_STAMP := .venv/.installed-gym
 VLLM_STAMP := .venv-vllm/.installed
 
-.PHONY: install demo test test-slow test-vllm lint clean
+.PHONY: install demo test test-slow test-vllm test-gpu lint clean
 
 install: $(STAMP)
 
@@ -51,6 +51,11 @@ test-vllm: install $(VLLM_STAMP)
 	VLLM_CPU_KVCACHE_SPACE=2 S1RAY_CONFORMANCE_MODEL="$$($(BIN)/python -m tests.generation.smollm2)" \
 	    .venv-vllm/bin/python -m pytest --confcutdir=tests/generation -o filterwarnings=default \
 	    -m vllm tests/generation/test_conformance.py tests/generation/test_vllm_records.py
+
+# What needs an NVIDIA GPU, without Ray. PYTHON is any that has torch, transformers, peft, pydantic,
+# gguf and pytest: .venv/bin/python on a cluster, the machine's own where nothing may be installed.
+test-gpu:
+	$(PYTHON) -m pytest --noconftest -o filterwarnings=default -m gpu -rs tests/gpu
 
 clean:
 	rm -rf .venv .venv-vllm build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -5,7 +5,7 @@ layers gathered one after the other, embedding and head kept gathered through th
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from s1ray.config.planning import AssumptionsConfig
@@ -108,10 +108,8 @@ def estimate_memory(
         *_size_temporaries(model, recipe, trained=trained),
         _constant("runtime", 0.0 if cluster.is_cpu else assumptions.runtime_gib * 2**30),
     )
-    # A backward pass trades activations for gradients, so in a single pass the two are not whole
-    # at the same time.
     if not has_later_pass:
-        parts = _trade(parts)
+        parts = _trade(parts, num_workers=recipe.num_workers)
     return Memory(
         parts=tuple(part for part in parts if part.loss or part.backward or part.optimizer),
         capacity=cluster.memory_bytes,
@@ -220,15 +218,16 @@ def _size_temporaries(model: ModelShape, recipe: Recipe, *, trained: int) -> tup
     )
 
 
-def _trade(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+def _trade(parts: tuple[Part, ...], *, num_workers: int) -> tuple[Part, ...]:
+    """Return the parts of a single pass, in which what backward frees and gradients never add up.
+
+    A lone process frees its casts of the weights on the way as well, as it frees activations.
+    """
+    freed = {"activations", "gathered weights"} if num_workers == 1 else {"activations"}
     named = {part.name: part for part in parts}
-    smaller = min(("activations", "gradients"), key=lambda name: named[name].backward)
-    return tuple(
-        Part(name=part.name, loss=part.loss, backward=0.0, optimizer=part.optimizer)
-        if part.name == smaller
-        else part
-        for part in parts
-    )
+    is_more = sum(named[name].backward for name in freed) > named["gradients"].backward
+    smaller = {"gradients"} if is_more else freed
+    return tuple(replace(part, backward=0.0) if part.name in smaller else part for part in parts)
 
 
 def _constant(name: str, size: float) -> Part:
