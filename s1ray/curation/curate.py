@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from s1ray.config.curation import (
-    DifficultyConfig,
     FullSelectionConfig,
     LengthKind,
     S1kSelectionConfig,
@@ -23,7 +22,6 @@ from s1ray.curation.choice.selection import (
     order_longest,
     order_random,
     order_s1k,
-    take_prefix,
 )
 from s1ray.curation.choice.stand_ins import check_lengths, name_selection_stand_in
 from s1ray.curation.funnel import Funnel, FunnelRecorder
@@ -110,36 +108,19 @@ def choose(
         ValueError: Too few questions are left, labels do not cover them, or no question has the
             length that ranks them.
     """
-    if rules.selection.after_difficulty:
-        kept = _keep_difficult(
-            items, verdicts=verdicts, config=rules.difficulty, recorder=recorder, keep=keep
-        )
-    else:
-        kept = keep(items)
+    kept = _keep_difficult(items, verdicts=verdicts, rules=rules, recorder=recorder, keep=keep)
     _check_enough(len(kept), selection=rules.selection, recorder=recorder)
     measure = measure_lengths(
         rules.selection.length, count_tokens=count_tokens, judged_tokens=judged_tokens
     )
     candidates = list_candidates(kept, labels=labels, measure=measure, rules=rules)
     check_lengths(candidates, selection=rules.selection)
-    places = {candidate.id: place for place, candidate in enumerate(candidates)}
-    chosen = [
-        places[identifier] for identifier in order_candidates(candidates, config=rules.selection)
-    ]
+    chosen = order_candidates(candidates, config=rules.selection)
     stand_in = name_selection_stand_in(
         kept, candidates=candidates, diversity=rules.diversity, selection=rules.selection
     )
     _count_selection(kept, chosen=chosen, stand_in=stand_in, recorder=recorder)
-    taken = [kept[place] for place in chosen]
-    return Curation(
-        selected=tuple(
-            _set_domain(item.trace, candidates[place].domain)
-            for item, place in zip(taken, chosen, strict=True)
-        ),
-        sources=tuple(item.source for item in taken),
-        lengths=tuple(candidates[place].length for place in chosen),
-        funnel=recorder.finish(),
-    )
+    return _take(kept, candidates=candidates, chosen=chosen, funnel=recorder.finish())
 
 
 def list_candidates(
@@ -201,14 +182,16 @@ def measure_length(trace: ReasoningTrace, *, kind: LengthKind, count_tokens: Cou
 
 def order_candidates(
     candidates: Sequence[Candidate], *, config: SelectionConfig
-) -> tuple[str, ...]:
-    """Return the chosen ids in order.
+) -> tuple[int, ...]:
+    """Return the chosen candidates' places in order; of a full selection, all of them."""
+    places = {candidate.id: place for place, candidate in enumerate(candidates)}
+    return tuple(places[identifier] for identifier in _order_ids(candidates, config=config))
 
-    Raises:
-        ValueError: Fewer candidates than ``num_questions``.
-    """
+
+def _order_ids(candidates: Sequence[Candidate], *, config: SelectionConfig) -> Sequence[str]:
     if isinstance(config, FullSelectionConfig):
         return order_random(candidates, seed=config.seed)
+    order: Sequence[str]
     if isinstance(config, S1kSelectionConfig):
         rules = S1kRules(
             variant=config.variant,
@@ -227,7 +210,7 @@ def order_candidates(
         order = order_diverse(candidates, seed=config.seed)
     else:
         order = order_longest(candidates)
-    return take_prefix(order, num_questions=config.num_questions)
+    return order[: config.num_questions]
 
 
 def _check_enough(num_left: int, *, selection: SelectionConfig, recorder: FunnelRecorder) -> None:
@@ -250,10 +233,14 @@ def _keep_difficult(
     items: Iterable[PoolItem],
     *,
     verdicts: Verdicts,
-    config: DifficultyConfig,
+    rules: CurationRules,
     recorder: FunnelRecorder,
     keep: KeepItems,
 ) -> Sequence[PoolItem]:
+    """Return what is hard enough, where the selection asks for that; otherwise everything."""
+    if not rules.selection.after_difficulty:
+        return keep(items)
+    config = rules.difficulty
     count = recorder.open("difficulty", stand_in=None)
     judge = judge_difficulty(verdicts, config=config)
     kept = keep(recorder.sift_into(items, count=count, judge=judge))
@@ -274,6 +261,23 @@ def _count_selection(
     for place, item in enumerate(items):
         if place not in taken:
             recorder.drop(item, count=count, reason=Reason(name="not_chosen", evidence={}))
+
+
+def _take(
+    items: Sequence[PoolItem],
+    *,
+    candidates: Sequence[Candidate],
+    chosen: Sequence[int],
+    funnel: Funnel,
+) -> Curation:
+    return Curation(
+        selected=tuple(
+            _set_domain(items[place].trace, candidates[place].domain) for place in chosen
+        ),
+        sources=tuple(items[place].source for place in chosen),
+        lengths=tuple(candidates[place].length for place in chosen),
+        funnel=funnel,
+    )
 
 
 def _set_domain(trace: ReasoningTrace, domain: str) -> ReasoningTrace:

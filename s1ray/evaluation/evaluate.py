@@ -72,24 +72,12 @@ async def evaluate(
         runtime=runtime,
         outcomes=asyncio.Queue(),
     )
-    runner = asyncio.create_task(run.work_off())
-    getter = asyncio.create_task(run.outcomes.get())
+    outcomes = run.follow()
     try:
-        while not runner.done() or getter.done() or not run.outcomes.empty():
-            await asyncio.wait(
-                {getter, runner}, timeout=store.sync_seconds, return_when=asyncio.FIRST_COMPLETED
-            )
-            store.sync_if_due()
-            aside.sync_if_due()
-            if getter.done():
-                outcome = getter.result()
-                getter = asyncio.create_task(run.outcomes.get())
-                yield outcome
-        await runner
+        async for outcome in outcomes:
+            yield outcome
     finally:
-        runner.cancel()
-        getter.cancel()
-        await asyncio.gather(runner, getter, return_exceptions=True)
+        await outcomes.aclose()
         store.sync()
         aside.sync()
 
@@ -107,7 +95,30 @@ class _Run:
     outcomes: asyncio.Queue[EvaluatedSample | FailedSample]
     consecutive_failures: int = 0
 
-    async def work_off(self) -> None:
+    async def follow(self) -> AsyncGenerator[EvaluatedSample | FailedSample, None]:
+        """Yield outcomes as they come, and sync the stores also where none comes."""
+        runner = asyncio.create_task(self._work_off())
+        getter = asyncio.create_task(self.outcomes.get())
+        try:
+            while not runner.done() or getter.done() or not self.outcomes.empty():
+                await asyncio.wait(
+                    {getter, runner},
+                    timeout=self.store.sync_seconds,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                self.store.sync_if_due()
+                self.aside.sync_if_due()
+                if getter.done():
+                    outcome = getter.result()
+                    getter = asyncio.create_task(self.outcomes.get())
+                    yield outcome
+            await runner
+        finally:
+            runner.cancel()
+            getter.cancel()
+            await asyncio.gather(runner, getter, return_exceptions=True)
+
+    async def _work_off(self) -> None:
         workers = [
             asyncio.create_task(self._work(first))
             for first in islice(self.todo, self.runtime.max_in_flight)

@@ -4,7 +4,7 @@ It knows the document's parts; it does not know where samples come from nor wher
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
@@ -50,22 +50,16 @@ def build_results(
         pass_at=config.pass_at,
     )
     families = _split_families(scores, models=models)
+
+    def describe(how: Callable[..., Any], **given: object) -> dict[str, Any]:
+        return {name: how(of, policies=policies, **given) for name, of in families.items()}
+
     return {
         "points": [asdict(point) for point in points],
         "scaling": describe_scaling(points),
-        "flips": {
-            name: describe_flips(family, policies=policies) for name, family in families.items()
-        },
-        "votes": {
-            name: describe_votes(family, policies=policies, config=config, same=same)
-            for name, family in families.items()
-        },
-        "solving_budgets": {
-            name: describe_solving_budgets(
-                family, policies=policies, solved_share=config.solved_share
-            )
-            for name, family in families.items()
-        },
+        "flips": describe(describe_flips),
+        "votes": describe(describe_votes, config=config, same=same),
+        "solving_budgets": describe(describe_solving_budgets, solved_share=config.solved_share),
         "cost": dict(cost),
     }
 
@@ -198,20 +192,27 @@ def describe_votes(
         for size in config.majority_at:
             if size > fewest:
                 continue
-            row: dict[str, Any] = {"policy": policy.name, "size": size}
-            for name, weigh in VOTES.items():
-                estimate = estimate_vote(
-                    of_policy,
-                    same=same,
-                    weigh=weigh,
-                    size=size,
-                    num_subsets=config.majority_subsets,
-                    seed=config.seed,
-                )
-                assert estimate is not None
-                row |= {name: estimate.value, f"{name}_stderr": estimate.stderr}
-            described.append(row)
+            votes = _describe_vote(of_policy, size=size, config=config, same=same)
+            described.append({"policy": policy.name, "size": size, **votes})
     return described
+
+
+def _describe_vote(
+    scores: Sequence[Score], *, size: int, config: EvaluationConfig, same: SameByItem
+) -> dict[str, float | None]:
+    row: dict[str, float | None] = {}
+    for name, weigh in VOTES.items():
+        estimate = estimate_vote(
+            scores,
+            same=same,
+            weigh=weigh,
+            size=size,
+            num_subsets=config.majority_subsets,
+            seed=config.seed,
+        )
+        assert estimate is not None
+        row |= {name: estimate.value, f"{name}_stderr": estimate.stderr}
+    return row
 
 
 def describe_solving_budgets(

@@ -118,13 +118,7 @@ def make_local_launcher(
 
 
 def _specify_cluster(cluster: Cluster, config: KuberayConfig) -> dict[str, Any]:
-    exposed = sorted(name for name in config.environment if is_secret_name(name))
-    if exposed:
-        raise ValueError(
-            f"kuberay.environment holds {exposed}, which look like secrets; anyone who reads the "
-            "manifest reads them. Put them into a Kubernetes secret and name it in "
-            "kuberay.secret_names."
-        )
+    _check_environment(config)
     devices = {config.device_resource: str(cluster.devices_per_node)}
     if config.network_resource is not None:
         devices[config.network_resource] = str(config.network_devices)
@@ -163,6 +157,16 @@ def _specify_cluster(cluster: Cluster, config: KuberayConfig) -> dict[str, Any]:
             }
         ],
     }
+
+
+def _check_environment(config: KuberayConfig) -> None:
+    exposed = sorted(name for name in config.environment if is_secret_name(name))
+    if exposed:
+        raise ValueError(
+            f"kuberay.environment holds {exposed}, which look like secrets; anyone who reads the "
+            "manifest reads them. Put them into a Kubernetes secret and name it in "
+            "kuberay.secret_names."
+        )
 
 
 def _specify_pod(

@@ -106,15 +106,11 @@ def read_recipe(
         ValueError: No sample is left.
     """
     kept = _keep_lengths(lengths, training=training)
-    steps_per_epoch = math.ceil(len(kept) / training.global_batch_size)
-    max_steps = training.max_steps
-    if training.max_tokens is not None:
-        tokens = sum(min(length, training.max_seq_len) for length in kept)
-        max_steps = math.ceil(training.max_tokens / tokens * steps_per_epoch)
+    num_epochs, max_steps = _count_epochs(kept, training=training)
     return Recipe(
         lengths=kept,
         max_seq_len=training.max_seq_len,
-        num_epochs=-(-max_steps // steps_per_epoch) if max_steps else training.num_epochs or 0,
+        num_epochs=num_epochs,
         max_steps=max_steps,
         global_batch_size=training.global_batch_size,
         seed=training.seed,
@@ -149,6 +145,18 @@ def _keep_lengths(lengths: Sequence[int], *, training: TrainingConfig) -> tuple[
             "or set the latter to truncate."
         )
     return kept
+
+
+def _count_epochs(lengths: Sequence[int], *, training: TrainingConfig) -> tuple[int, int | None]:
+    """Return the epochs that are begun, and the steps where the last of them is not finished."""
+    steps_per_epoch = math.ceil(len(lengths) / training.global_batch_size)
+    max_steps = training.max_steps
+    if training.max_tokens is not None:
+        tokens = sum(min(length, training.max_seq_len) for length in lengths)
+        max_steps = math.ceil(training.max_tokens / tokens * steps_per_epoch)
+    if max_steps is None:
+        return training.num_epochs or 0, None
+    return math.ceil(max_steps / steps_per_epoch), max_steps
 
 
 def read_adapters(training: TrainingConfig) -> Adapters | None:

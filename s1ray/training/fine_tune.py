@@ -5,6 +5,7 @@ who started the ranks; whoever calls it says what to do with a step's metrics an
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,8 +128,7 @@ def fine_tune(
         ranks=ranks,
     )
     directory = job.run_path / CHECKPOINTS
-    saver = CheckpointSaver(directory, config=job.checkpoint, identity=job.identity)
-    try:
+    with closing(CheckpointSaver(directory, config=job.checkpoint, identity=job.identity)) as saver:
         for metrics in steps:
             on_step(metrics)
             is_last = metrics.step == start.num_steps
@@ -137,8 +137,6 @@ def fine_tune(
             )
             if outcome.is_stopping and not is_last:
                 return False
-    finally:
-        saver.close()
     _export(job, state)
     return True
 

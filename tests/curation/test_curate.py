@@ -1,8 +1,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-import pytest
-
 from s1ray.curation.curate import curate
 from s1ray.curation.pool.items import PoolItem, ProtectedQuestion, Rejection
 from s1ray.curation.pool.running_sums import generate_running_sums
@@ -96,16 +94,3 @@ def test_curate_is_the_same_for_any_order_of_the_pool() -> None:
         return [trace.question.id for trace in result.selected]
 
     assert run(pool) == run(pool[::-1])
-
-
-def test_curate_with_too_small_a_pool_says_what_was_left() -> None:
-    with pytest.raises(ValueError, match=r"num_questions=50, and only 20 questions passed"):
-        curate(
-            _sums(num_questions=20, seed=1),
-            protected=[],
-            verdicts={},
-            labels=None,
-            count_tokens=len,
-            rules=make_rules(),
-            reject=lambda _: None,
-        )

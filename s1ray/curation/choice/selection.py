@@ -125,21 +125,6 @@ def order_longest(candidates: Iterable[Candidate]) -> tuple[str, ...]:
     return tuple(item.id for item in sort_by_length(candidates))
 
 
-def take_prefix(order: Sequence[str], *, num_questions: int) -> tuple[str, ...]:
-    """Return the first ids of an order.
-
-    Raises:
-        ValueError: There are fewer.
-    """
-    if num_questions > len(order):
-        raise ValueError(
-            f"selection.num_questions={num_questions}, and only {len(order)} questions passed the "
-            "steps before it. Lower selection.num_questions, enlarge the pool, or loosen quality "
-            "and difficulty."
-        )
-    return tuple(order[:num_questions])
-
-
 def is_preselected(item: Candidate, *, rules: S1kRules) -> bool:
     """Return whether s1 takes the question before any draw."""
     if item.is_correct is not True:

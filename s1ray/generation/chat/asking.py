@@ -63,11 +63,14 @@ async def ask_all(
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
     if failures >= max_consecutive_failures:
-        raise RuntimeError(
-            f"{failures} requests failed one after the other, the last one with: {last_error} "
-            "What was answered is kept; remove the cause and start again, and only the rest is "
-            "asked."
-        )
+        raise RuntimeError(_describe_end(failures, last_error))
+
+
+def _describe_end(failures: int, last_error: str | None) -> str:
+    return (
+        f"{failures} requests failed one after the other, the last one with: {last_error} What was "
+        "answered is kept; remove the cause and start again, and only the rest is asked."
+    )
 
 
 async def _ask(engine: ChatEngine, request: ChatRequest) -> ChatReply:

@@ -77,14 +77,6 @@ def plan_evaluation(
     policies = expand_policies(budget)
     for policy in policies:
         check_draws(policy, temperature=recipe.sampling.temperature)
-    groups = plan_groups(
-        questions.questions,
-        private=questions.private,
-        policies=[policy.name for policy in policies],
-        model=model.fingerprint.weights[:16],
-        num_samples=recipe.evaluation.num_samples,
-        seed=recipe.evaluation.seed,
-    )
     identity = {
         "model": model.describe(),
         "label": label,
@@ -99,7 +91,14 @@ def plan_evaluation(
         model=model,
         label=label,
         policies=policies,
-        groups=groups,
+        groups=plan_groups(
+            questions.questions,
+            private=questions.private,
+            policies=[policy.name for policy in policies],
+            model=model.fingerprint.weights[:16],
+            num_samples=recipe.evaluation.num_samples,
+            seed=recipe.evaluation.seed,
+        ),
         benchmarks=questions.notes,
     )
 

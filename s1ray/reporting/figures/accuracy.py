@@ -105,25 +105,29 @@ def plot_accuracy(
         )
     benchmarks = sorted({mark.benchmark for mark in ours})
     colours = assign_colours([mark.series for mark in ours])
-    columns = min(shape.columns, len(benchmarks))
-    rows = -(-len(benchmarks) // columns)
     width = NormalDist().inv_cdf((1 + confidence) / 2)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(shape.width_inches, rows * shape.panel_inches))
-        panels = figure.subplots(rows, columns, squeeze=False).flatten().tolist()
-        for panel, benchmark in zip(panels, benchmarks, strict=False):
+        figure, panels = _lay_out(len(benchmarks), shape=shape)
+        for panel, benchmark in zip(panels, benchmarks, strict=True):
             here = [mark for mark in marks if mark.benchmark == benchmark]
             _draw_marks(panel, here, colours=colours, width=width)
             _draw_comparators(panel, [score for score in comparators if _is_on(score, benchmark)])
             _dress_panel(panel, here, max_ticks=shape.max_ticks)
             panel.set_title(benchmark if len(benchmarks) > 1 else "")
-        for panel in panels[len(benchmarks) :]:
-            panel.remove()
         shown = [mark for mark in marks if mark.benchmark in benchmarks]
         num_lines = _add_legend(figure, shown, colours)
-        height = rows * shape.panel_inches + (num_lines - 1) * LEGEND_LINE_INCHES
-        figure.set_figheight(height)
+        figure.set_figheight(figure.get_figheight() + (num_lines - 1) * LEGEND_LINE_INCHES)
     return figure
+
+
+def _lay_out(num_panels: int, *, shape: ReportFigureConfig) -> tuple[Figure, list[Axes]]:
+    columns = min(shape.columns, num_panels)
+    rows = -(-num_panels // columns)
+    figure = Figure(figsize=(shape.width_inches, rows * shape.panel_inches))
+    panels: list[Axes] = figure.subplots(rows, columns, squeeze=False).flatten().tolist()
+    for panel in panels[num_panels:]:
+        panel.remove()
+    return figure, panels[:num_panels]
 
 
 def _is_on(score: Comparator, benchmark: str) -> bool:

@@ -52,6 +52,19 @@ def tokenize_traces(
         _tokenize(trace, tokenizer, delimiters=delimiters, system_prompt=system_prompt)
         for trace in traces
     ]
+    examples = _fit(whole, max_seq_len=max_seq_len, overflow=overflow)
+    return TokenizedSet(
+        examples=tuple(examples),
+        num_truncated_samples=sum(example.num_truncated_tokens > 0 for example in examples),
+        num_truncated_tokens=sum(example.num_truncated_tokens for example in examples),
+        num_dropped_samples=len(whole) - len(examples),
+    )
+
+
+def _fit(
+    whole: Sequence[TokenizedExample], *, max_seq_len: int, overflow: Overflow
+) -> list[TokenizedExample]:
+    """Return the samples as the block takes them."""
     too_long = [example for example in whole if len(example.input_ids) > max_seq_len]
     if too_long and overflow is Overflow.REFUSE:
         raise ValueError(_describe_overflow(whole, too_long, max_seq_len))
@@ -64,12 +77,7 @@ def tokenize_traces(
             f"no sample is left to train on ({len(whole)} given, {len(too_long)} longer than "
             f"training.max_seq_len={max_seq_len}). Give more traces or raise max_seq_len."
         )
-    return TokenizedSet(
-        examples=tuple(examples),
-        num_truncated_samples=sum(example.num_truncated_tokens > 0 for example in examples),
-        num_truncated_tokens=sum(example.num_truncated_tokens for example in examples),
-        num_dropped_samples=len(whole) - len(examples),
-    )
+    return examples
 
 
 def _tokenize(

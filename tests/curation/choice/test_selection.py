@@ -12,7 +12,6 @@ from s1ray.curation.choice.selection import (
     order_longest,
     order_random,
     order_s1k,
-    take_prefix,
 )
 
 
@@ -176,8 +175,3 @@ def test_random_order_of_the_rest_survives_removal_of_a_question() -> None:
     rest = order_random([item for item in candidates if item.id != gone], seed=1)
 
     assert rest == tuple(key for key in order_random(candidates, seed=1) if key != gone)
-
-
-def test_take_prefix_refuses_more_than_there_are() -> None:
-    with pytest.raises(ValueError, match=r"num_questions=3, and only 2 questions passed"):
-        take_prefix(("a", "b"), num_questions=3)
