@@ -33,7 +33,7 @@ $(GYM_STAMP): $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,gym]'
 	touch $@
 
-# Kills, real pools and whole recipes: minutes each, most of them spent waiting, so three at once.
+# Kills, real pools and whole recipes: minutes each. Three at once fill the waits of two cores.
 test-slow: $(GYM_STAMP)
 	$(BIN)/pytest -n 3 --dist loadfile -m 'slow and not vllm and not gpu' --durations=25
 

@@ -158,7 +158,8 @@ class GradedAnswer:
     """What was taken from the text as the answer; None where nothing was found."""
     layer: str | None
     """Which comparison decided: integer, number (other plain numbers), string, math_verify, letter,
-    judge; None where nothing was compared to the end."""
+    judge, judge_refused (incorrect, for the judge refuses to compare); None where nothing was
+    compared to the end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ SCHEMAS: dict[str, Any] = {
     "on_prem": OnPremConfig,
     "pool/source": SourceConfig,
     "running_sums": RunningSumsConfig,
+    "lengths": dict[str, float],  # a part of LengthsConfig
     "shape": dict[str, int | bool],  # a part of config.json
 }
 ELSEWHERE = {

@@ -31,7 +31,7 @@ from s1ray.orchestration.terminal import say
 from s1ray.records import Completion
 
 _QUIET = {"log_level": "ERROR", "enable_access_log": False}
-_CONSTRUCTOR_RETRIES = 2
+CONSTRUCTOR_RETRIES = 2
 """No setting: a model that does not load will not load the twentieth time (Serve's own) either."""
 
 _SHARE_MODEL = (
@@ -141,7 +141,7 @@ def evaluation_replicas(
         ray_actor_options={"num_cpus": config.num_cpus, "num_gpus": config.num_gpus},
         max_ongoing_requests=config.groups_per_replica,
         health_check_period_s=config.health_check_seconds,
-        max_constructor_retry_count=_CONSTRUCTOR_RETRIES,
+        max_constructor_retry_count=CONSTRUCTOR_RETRIES,
         logging_config=_QUIET,
     )
     # Inside: replicas that did not all come up, or were not waited for, hold processors too.

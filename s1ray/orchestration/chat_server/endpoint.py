@@ -17,6 +17,7 @@ from s1ray.chat_format import DELIMITERS, read_thinking_tokens
 from s1ray.config.recipe import Recipe
 from s1ray.generation.build import Engines, build_engines
 from s1ray.model_source.model_directory import load_tokenizer
+from s1ray.orchestration.answering.serve import CONSTRUCTOR_RETRIES
 from s1ray.orchestration.chat_server.plan import ServerPlan, read_key
 from s1ray.orchestration.cluster.room import Need, await_room
 from s1ray.orchestration.cluster.session import LOCAL, choose_address, ray_session
@@ -28,8 +29,6 @@ from s1ray.serving.chat_job import ChatModel
 from s1ray.serving.chat_server import ChatServer
 
 APPLICATION = "chat"
-_CONSTRUCTOR_RETRIES = 2
-"""No setting: a model that does not load will not load the twentieth time (Serve's own) either."""
 _SHORT_WAY = {
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
     "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
@@ -128,7 +127,7 @@ def _describe_deployment(recipe: Recipe) -> dict[str, Any]:
         },
         "health_check_period_s": config.health_check_seconds,
         "graceful_shutdown_timeout_s": config.graceful_shutdown_seconds,
-        "max_constructor_retry_count": _CONSTRUCTOR_RETRIES,
+        "max_constructor_retry_count": CONSTRUCTOR_RETRIES,
         "logging_config": _QUIET,
     }
 

@@ -65,7 +65,10 @@ def stop_on_signals(run_path: Path, *, has_begun: Callable[[], bool]) -> Iterato
 
 
 class StoppableTrainer(TorchTrainer):
-    """Leaves Ctrl-C to the job: Ray Train would take it, and abort without a checkpoint."""
+    """Leaves Ctrl-C to the job: Ray Train would take it, and abort without a checkpoint.
+
+    It replaces a method that Ray keeps to itself (2.60, train/v2/api/data_parallel_trainer.py).
+    """
 
     def _register_sigint_handler(self, controller: object) -> None:
         """Register none."""
