@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.ray_nodes import START_SECONDS, Nodes
+from tests.ray_nodes import START_SECONDS, Nodes, hide_directory
 
 INTERFACE = "eth0"
-_HIDE = 'mount -t tmpfs none "$1" && shift && exec "$@"'
 ENVIRONMENT = {
     # Every host of this machine has the machine's name, which means its own loopback: collectives
     # must be told the interface, as on real hosts with several.
@@ -114,7 +113,7 @@ def join(
     nodes: Nodes, host: Host, *, name: str, num_cpus: int = 1, hides: Path | None = None
 ) -> None:
     """Start a node on a host; ``hides`` is a directory that it finds empty, as if not mounted."""
-    veil = () if hides is None else ("unshare", "--mount", "sh", "-c", _HIDE, "sh", str(hides))
+    veil = () if hides is None else hide_directory(hides)
     nodes.join(
         name,
         f"--num-cpus={num_cpus}",

@@ -14,6 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
+from s1ray.orchestration.cluster.session import ROOT
 from tests.ports import free_port
 
 RAY = Path(sys.executable).with_name("ray")
@@ -170,6 +173,28 @@ def _make_environment(home: Path, *, with_token: bool) -> dict[str, str]:
         token.write_text(secrets.token_hex(32), encoding="utf-8")
         environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
     return environment
+
+
+@contextmanager
+def make_blind_pair(home: Path, hidden: Path, *, head_cpus: int, node_cpus: int) -> Iterator[Nodes]:
+    """Start a head and a node that finds a directory empty, as if it were not mounted there."""
+    hidden.mkdir()
+    veil = hide_directory(hidden)
+    if subprocess.run([*veil, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("hiding a directory needs root and a kernel that has mount namespaces")
+    variables = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    with make_nodes(home, with_token=False, variables=variables) as cluster:
+        cluster.start_head(f"--num-cpus={head_cpus}", "--include-dashboard=false")
+        wait_for_port(cluster.host, cluster.gcs_port, cluster.processes["head"])
+        cluster.join("blind", f"--num-cpus={node_cpus}", wrapper=veil)
+        cluster.wait_for_nodes(2)
+        yield cluster
+
+
+def hide_directory(directory: Path) -> tuple[str, ...]:
+    """Return the words before a command that hide a directory from it."""
+    script = 'mount -t tmpfs none "$1" && shift && exec "$@"'
+    return ("unshare", "--mount", "sh", "-c", script, "sh", str(directory))
 
 
 def wait_for_port(host: str, port: int, process: subprocess.Popen[bytes]) -> None:

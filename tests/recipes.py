@@ -1,4 +1,4 @@
-"""Recipes as a command line would compose them."""
+"""Recipes as a command line would compose them, and a trace to train one on."""
 
 from pathlib import Path
 
@@ -6,6 +6,12 @@ from hydra import compose, initialize_config_dir
 
 from s1ray.config.recipe import Recipe
 from s1ray.orchestration.launch import CONF, parse_config
+
+TRACE = (
+    '{"question": {"id": "q", "text": "1 + 1?", "answer": "2", "answer_kind": "integer", '
+    '"source": "made", "domain": null, "solution": null}, "thinking": "2", "answer": "2", '
+    '"teacher": "made", "is_correct": true}'
+)
 
 
 def compose_tiny(storage: Path, *overrides: str) -> Recipe:
@@ -15,3 +21,9 @@ def compose_tiny(storage: Path, *overrides: str) -> Recipe:
             "recipe", overrides=["experiment=tiny", f"paths.storage={storage}", *overrides]
         )
     return parse_config(composed, Recipe)
+
+
+def write_traces(directory: Path) -> Path:
+    traces = directory / "traces.jsonl"
+    traces.write_text(TRACE + "\n", encoding="utf-8")
+    return traces

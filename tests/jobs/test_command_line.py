@@ -13,9 +13,8 @@ import ray
 
 from s1ray.orchestration.cluster.session import ROOT
 from s1ray.orchestration.fine_tune.train import prepare_train
-from tests.orchestration.fine_tune.test_starting import TRACE
 from tests.orchestration.processes import hold_elsewhere
-from tests.recipes import compose_tiny
+from tests.recipes import TRACE, compose_tiny
 
 JOBS = sorted(path.stem for path in (ROOT / "jobs").glob("[!_]*.py"))
 

@@ -13,8 +13,8 @@ import pytest
 from s1ray.orchestration.cluster.session import ROOT
 from s1ray.orchestration.fine_tune.train_worker import START
 from tests.hosts import ENVIRONMENT, Host, join, make_hosts, start_ray
-from tests.orchestration.fine_tune.test_starting import write_traces
 from tests.ray_nodes import Nodes, make_nodes
+from tests.recipes import write_traces
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 RATE_GBIT = 0.4

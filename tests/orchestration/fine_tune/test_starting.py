@@ -20,6 +20,7 @@ from s1ray.training.checkpoints.commit import (
 )
 from s1ray.training.checkpoints.search import list_committed
 from s1ray.training.fine_tune import CHECKPOINTS
+from tests.recipes import TRACE, write_traces
 
 Compose = Callable[..., Recipe]
 DRIFTS = {
@@ -34,19 +35,6 @@ def checkpoint(tmp_path: Path, tiny: Compose) -> Path:
     """A checkpoint of the tiny run, as far as its manifest says."""
     plan = prepare_train(tiny(f"traces={write_traces(tmp_path)}"))
     return commit(tmp_path / "elsewhere", identity=describe_job(plan).identity)
-
-
-def write_traces(directory: Path) -> Path:
-    traces = directory / "traces.jsonl"
-    traces.write_text(TRACE + "\n", encoding="utf-8")
-    return traces
-
-
-TRACE = (
-    '{"question": {"id": "q", "text": "1 + 1?", "answer": "2", "answer_kind": "integer", '
-    '"source": "made", "domain": null, "solution": null}, "thinking": "2", "answer": "2", '
-    '"teacher": "made", "is_correct": true}'
-)
 
 
 def choose(recipe: Recipe, run: Run, *, identity: Mapping[str, str]) -> Path | None:

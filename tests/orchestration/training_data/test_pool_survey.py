@@ -1,7 +1,6 @@
 """A pool on Ray Data gives what it gives in this process, byte for byte."""
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,13 +8,11 @@ from pathlib import Path
 import pytest
 
 from s1ray.config.recipe import Recipe
-from s1ray.orchestration.cluster.session import ROOT
 from s1ray.orchestration.training_data.curate import prepare_curate, run_curate
 from tests.curation.torn_pool import write_torn_pool
-from tests.ray_nodes import Nodes, make_nodes, wait_for_port
+from tests.ray_nodes import Nodes, make_blind_pair
 
 FILES = ("selected.jsonl", "rejected.jsonl", "funnel.json", "card.json")
-HIDE = 'mount -t tmpfs none "$1" && shift && exec "$@"'
 
 
 def _list_overrides(root: Path) -> list[str]:
@@ -84,16 +81,7 @@ def test_a_relative_root_is_below_the_directory_of_the_job(
 @pytest.fixture
 def nodes(tmp_path: Path) -> Iterator[Nodes]:
     """Start a head that offers no CPU and a node that finds the directory of the pool empty."""
-    (tmp_path / "private").mkdir()
-    veil = ("unshare", "--mount", "sh", "-c", HIDE, "sh", str(tmp_path / "private"))
-    if subprocess.run([*veil, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("hiding a directory needs root and a kernel that has mount namespaces")
-    variables = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    with make_nodes(tmp_path, with_token=False, variables=variables) as cluster:
-        cluster.start_head("--num-cpus=0", "--include-dashboard=false")
-        wait_for_port(cluster.host, cluster.gcs_port, cluster.processes["head"])
-        cluster.join("worker", "--num-cpus=2", wrapper=veil)
-        cluster.wait_for_nodes(2)
+    with make_blind_pair(tmp_path, tmp_path / "private", head_cpus=0, node_cpus=2) as cluster:
         yield cluster
 
 
