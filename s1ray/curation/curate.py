@@ -109,7 +109,7 @@ def choose(
             length that ranks them.
     """
     kept = _keep_difficult(items, verdicts=verdicts, rules=rules, recorder=recorder, keep=keep)
-    _check_enough(len(kept), selection=rules.selection, recorder=recorder)
+    check_enough(len(kept), selection=rules.selection, recorder=recorder)
     measure = measure_lengths(
         rules.selection.length, count_tokens=count_tokens, judged_tokens=judged_tokens
     )
@@ -213,8 +213,17 @@ def _order_ids(candidates: Sequence[Candidate], *, config: SelectionConfig) -> S
     return order[: config.num_questions]
 
 
-def _check_enough(num_left: int, *, selection: SelectionConfig, recorder: FunnelRecorder) -> None:
-    """Refuse a selection of more questions than are left, and say where the others went."""
+def check_enough(num_left: int, *, selection: SelectionConfig, recorder: FunnelRecorder) -> None:
+    """Refuse a selection of more questions than are left, and say where the others went.
+
+    Args:
+        num_left: Questions that passed so far. Later steps only drop, so it can be asked early.
+        selection: What they are for.
+        recorder: Of the steps so far.
+
+    Raises:
+        ValueError: They are too few.
+    """
     if isinstance(selection, FullSelectionConfig):
         asked, num_wanted = "selection=full", 1
     else:

@@ -6,7 +6,7 @@ inside it, next to its cache.
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,7 +132,7 @@ def evaluation_replicas(
         RuntimeError: The replicas did not come up.
     """
     await_room(describe_need(config))
-    _refuse_blind_nodes(settings, config=config)
+    refuse_blind_nodes([settings.model_path, settings.adapter_path], config=config)
     say(f"loading the model into {config.num_replicas} evaluation replica(s)")
     start_serve()
     deploy = serve.deployment(
@@ -151,13 +151,20 @@ def evaluation_replicas(
         serve.delete(name)
 
 
-def _refuse_blind_nodes(settings: ReplicaSettings, *, config: ServingConfig) -> None:
-    """Ask every node that may get a replica for the model, before there is any.
+def refuse_blind_nodes(paths: Iterable[str | None], *, config: ServingConfig) -> None:
+    """Ask every node that may get a replica for its models, before there is any.
 
     Once one replica is up, Serve starts another that fails over and over, and tells nobody.
+
+    Args:
+        paths: Directories of a model and its adapters; None for one that is not there.
+        config: What a replica holds.
+
+    Raises:
+        RefusedError: A node cannot read one of them.
     """
     resource = "GPU" if config.num_gpus else "CPU"
-    for path in (settings.model_path, settings.adapter_path):
+    for path in paths:
         if path is not None:
             refuse_unreadable(Path(path), resource=resource, remedy=_SHARE_MODEL)
 

@@ -17,7 +17,7 @@ from s1ray.chat_format import DELIMITERS, read_thinking_tokens
 from s1ray.config.recipe import Recipe
 from s1ray.generation.build import Engines, build_engines
 from s1ray.model_source.model_directory import load_tokenizer
-from s1ray.orchestration.answering.serve import CONSTRUCTOR_RETRIES
+from s1ray.orchestration.answering.serve import CONSTRUCTOR_RETRIES, refuse_blind_nodes
 from s1ray.orchestration.chat_server.plan import ServerPlan, read_key
 from s1ray.orchestration.cluster.room import Need, await_room
 from s1ray.orchestration.cluster.session import LOCAL, choose_address, ray_session
@@ -69,7 +69,7 @@ def chat_endpoint(plan: ServerPlan) -> Iterator[None]:
     """Run the endpoint while the block runs.
 
     Raises:
-        RefusedError: A Ray of our own is too small for the replicas.
+        RefusedError: A Ray of our own is too small for the replicas, or a node cannot read a model.
         RuntimeError: Something else is served on this Ray already.
     """
     config = plan.recipe.server
@@ -79,6 +79,8 @@ def chat_endpoint(plan: ServerPlan) -> Iterator[None]:
             "Point ray.address at another cluster, or end them with `serve shutdown`."
         )
     await_room(_describe_need(plan.recipe))
+    model_path = str(plan.model.path)
+    refuse_blind_nodes([model_path, *plan.adapters.values()], config=plan.recipe.serving)
     serve.shutdown()  # type: ignore[no-untyped-call]
     serve.start(
         proxy_location="HeadOnly",
@@ -87,7 +89,7 @@ def chat_endpoint(plan: ServerPlan) -> Iterator[None]:
     )
     say(f"loading the model into {config.min_replicas} replica(s)")
     settings = ChatReplicaSettings(
-        recipe=plan.recipe, model_path=str(plan.model.path), adapters=plan.adapters
+        recipe=plan.recipe, model_path=model_path, adapters=plan.adapters
     )
     deploy = serve.deployment(**_describe_deployment(plan.recipe))
     try:

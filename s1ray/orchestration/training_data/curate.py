@@ -17,7 +17,7 @@ from s1ray.config.curation import (
 from s1ray.config.recipe import Recipe
 from s1ray.curation.card import describe_card, render_card
 from s1ray.curation.choice.difficulty import Verdicts, find_pass_rate, judge_difficulty
-from s1ray.curation.curate import CountTokens, Curation, choose
+from s1ray.curation.curate import CountTokens, Curation, check_enough, choose
 from s1ray.curation.funnel import FunnelRecorder
 from s1ray.curation.pool.files import read_labels
 from s1ray.curation.pool.item_file import ItemFile
@@ -100,11 +100,13 @@ def prepare_curate(recipe: Recipe) -> CurationPlan:
     judges = prepare_judges(recipe)
     if isinstance(recipe.diversity, SubjectsDiversityConfig):
         check_endpoint(recipe.diversity.endpoint)
+    # The pool first: a benchmark's path may be given by the pool's, and a wrong one is the pool's.
+    pool_data = fingerprint_pool(recipe.pool)
     protected = read_questions(recipe)
     identity = {
         # Where its files lie changes nothing; their content is hashed.
         "pool": recipe.pool.model_dump(mode="json", exclude={"root"}),
-        "pool_data": fingerprint_pool(recipe.pool),
+        "pool_data": pool_data,
         "protected": protected.digest(),
         "decontamination": recipe.decontamination.model_dump(mode="json"),
         "quality": recipe.quality.model_dump(mode="json"),
@@ -207,6 +209,7 @@ def _curate(plan: CurationPlan, *, recorder: FunnelRecorder) -> Curation:
         judges = _judge_pool(plan, protected=protected, stack=stack)
         pool = read_pool(recipe.pool)
         screened = keep(sift_pool(pool, judges=judges, rules=rules, recorder=recorder))
+        check_enough(len(screened), selection=rules.selection, recorder=recorder)
         judged = _judge_difficulty(plan, screened)
         return choose(
             screened,

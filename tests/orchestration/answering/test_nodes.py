@@ -1,4 +1,4 @@
-"""Evaluation on a cluster of two nodes of which one lacks the model."""
+"""Evaluation and the chat server on a cluster of two nodes of which one lacks the model."""
 
 import sys
 from collections.abc import Iterator
@@ -18,12 +18,19 @@ def nodes(tmp_path: Path) -> Iterator[Nodes]:
         yield cluster
 
 
+@pytest.mark.parametrize(
+    "job",
+    [
+        ("jobs.evaluate", "serving.num_replicas=2"),
+        ("jobs.serve", "server.min_replicas=2", "server.max_replicas=2"),
+    ],
+)
 def test_node_that_lacks_the_model_is_named_before_any_replica_is_started(
-    nodes: Nodes, tmp_path: Path
+    nodes: Nodes, tmp_path: Path, job: tuple[str, ...]
 ) -> None:
     done = nodes.run(
-        sys.executable, "-m", "jobs.evaluate", "experiment=tiny", "target=base",
-        "serving.num_replicas=2", "serving.num_cpus=1", f"paths.cache={tmp_path}/cache",
+        sys.executable, "-m", *job, "experiment=tiny", "target=base",
+        "serving.num_cpus=1", f"paths.cache={tmp_path}/cache",
         f"paths.storage={tmp_path}/runs", f"ray.address={nodes.address}",
         "ray.require_token=false",
     )  # fmt: skip

@@ -52,6 +52,16 @@ def test_an_endpoint_judges_by_its_pass_rate_and_is_not_asked_again(tiny: Compos
     assert again != path
 
 
+def test_no_judge_is_asked_where_too_few_questions_are_left_anyway(tiny: Compose) -> None:
+    with (
+        teach(lambda *_: reply("Final Answer: 1")) as teacher,
+        pytest.raises(ValueError, match=r"selection\.num_questions=10000, and only \d+ questions"),
+    ):
+        _curate(tiny, teacher, "selection.num_questions=10000")
+
+    assert not teacher.asked
+
+
 def test_what_judges_thought_can_rank_traces_in_place_of_a_teacher(tiny: Compose) -> None:
     def answer(question: str, _: int) -> Any:
         made = reply("Final Answer: 10000000")
