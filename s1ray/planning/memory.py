@@ -16,6 +16,8 @@ from s1ray.planning.recipe import Passes, Recipe
 
 MASTER_BYTES = 4
 GRADIENT_BYTES = 4
+RUNTIME = "runtime"
+"""The part that CUDA takes beside what torch allocates."""
 LAYERS_IN_FLIGHT = 2
 """The layer that computes and the one that is gathered ahead."""
 
@@ -106,7 +108,7 @@ def estimate_memory(
         *_size_activations(model, recipe, row_tokens=row_tokens),
         _size_logits(model, recipe, row_tokens=row_tokens, assumptions=assumptions),
         *_size_temporaries(model, recipe, trained=trained),
-        _constant("runtime", 0.0 if cluster.is_cpu else assumptions.runtime_gib * 2**30),
+        _constant(RUNTIME, 0.0 if cluster.is_cpu else assumptions.runtime_gib * 2**30),
     )
     if not has_later_pass:
         parts = _trade(parts, num_workers=recipe.num_workers)

@@ -4,7 +4,7 @@ It joins the rooms of this package: examples, state, loop, saver, export. It doe
 who started the ranks; whoever calls it says what to do with a step's metrics and when to stop.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,13 +120,7 @@ def fine_tune(
     ranks = join_ranks(job.sharding)
     state, start = _begin(job, traces, ranks)
     on_start(start)
-    steps = train(
-        state,
-        examples=start.examples.examples,
-        training=job.training,
-        sharding=job.sharding,
-        ranks=ranks,
-    )
+    steps = _train(job, state, start, ranks)
     directory = job.run_path / CHECKPOINTS
     with closing(CheckpointSaver(directory, config=job.checkpoint, identity=job.identity)) as saver:
         for metrics in steps:
@@ -139,6 +133,18 @@ def fine_tune(
                 return False
     _export(job, state)
     return True
+
+
+def _train(
+    job: FineTuneJob, state: TrainState, start: FineTuneStart, ranks: Ranks
+) -> Iterator[StepMetrics]:
+    return train(
+        state,
+        examples=start.examples.examples,
+        training=job.training,
+        sharding=job.sharding,
+        ranks=ranks,
+    )
 
 
 def _begin(

@@ -5,29 +5,19 @@ record: put it here, and say so in the commit's message.
 """
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from s1ray.config.generation import Accounting
-from s1ray.generation.budget import BudgetPolicy
 from s1ray.generation.engine import Sampling
 from s1ray.generation.forcing import complete, force_budget
 from s1ray.records import Completion, ThinkingEnd
 from tests.fakes import draw_weights
-from tests.generation.scripted_engines import PIECES, ToyTokenizer, ids_of, toy_tokens
+from tests.generation.scripted_engines import PIECES, WAIT, ToyTokenizer, ids_of, toy_tokens
 from tests.generation.tiny_models import SHAPE, open_engine
 
-POLICY = BudgetPolicy(
-    name="two_waits",
-    max_thinking_tokens=40,
-    num_waits=2,
-    wait_strings=("Wait", "Hmm"),
-    min_thinking_tokens=0,
-    answer_prefix="Final Answer:",
-    max_answer_tokens=12,
-    accounting=Accounting.TOTAL,
-)
+POLICY = replace(WAIT, name="two_waits", max_thinking_tokens=40, num_waits=2, max_answer_tokens=12)
 
 
 SELF_ENDED = Completion(

@@ -1,6 +1,7 @@
 """Evaluate a model on Serve replicas: each graded answer is on disk before anybody hears of it."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -91,15 +92,25 @@ def plan_evaluation(
         model=model,
         label=label,
         policies=policies,
-        groups=plan_groups(
-            questions.questions,
-            private=questions.private,
-            policies=[policy.name for policy in policies],
-            model=model.fingerprint.weights[:16],
-            num_samples=recipe.evaluation.num_samples,
-            seed=recipe.evaluation.seed,
-        ),
+        groups=_plan_groups(recipe, model=model, questions=questions, policies=policies),
         benchmarks=questions.notes,
+    )
+
+
+def _plan_groups(
+    recipe: Recipe,
+    *,
+    model: PreparedModel,
+    questions: QuestionSet,
+    policies: Sequence[BudgetPolicy],
+) -> tuple[SampleGroup, ...]:
+    return plan_groups(
+        questions.questions,
+        private=questions.private,
+        policies=[policy.name for policy in policies],
+        model=model.fingerprint.weights[:16],
+        num_samples=recipe.evaluation.num_samples,
+        seed=recipe.evaluation.seed,
     )
 
 

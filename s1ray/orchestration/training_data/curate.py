@@ -163,7 +163,7 @@ def run_curate(plan: CurationPlan) -> Path:
     ):
         curation = _curate(plan, recorder=FunnelRecorder(reject=_write_to(rejected)))
         write_atomically(run.path / SELECTED, format_traces(curation.selected))
-        write_json(run.path / FUNNEL, describe_curation(curation))
+        write_json(run.path / FUNNEL, dict(curation.funnel.describe()))
         card = describe_card(
             curation,
             pool=recipe.pool,
@@ -296,8 +296,3 @@ def _judge_difficulty(plan: CurationPlan, items: Sequence[PoolItem]) -> Judged:
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     write_atomically(plan.run.path / DIFFICULTY, lines)
     return judged
-
-
-def describe_curation(curation: Curation) -> dict[str, Any]:
-    """Return the content of ``funnel.json``."""
-    return dict(curation.funnel.describe())

@@ -25,6 +25,7 @@ from s1ray.config.training import ActivationCheckpointing
 from s1ray.orchestration.terminal import say
 from s1ray.planning.cluster import read_cluster
 from s1ray.planning.estimate import estimate
+from s1ray.planning.memory import RUNTIME
 from s1ray.planning.model import read_shape
 from s1ray.planning.recipe import read_recipe
 from s1ray.records import StepMetrics, TokenizedExample
@@ -36,8 +37,6 @@ from s1ray.training.network.sharding import DTYPES, Ranks, join_ranks, shard
 from s1ray.training.optimizer import build_optimizer
 
 GIB = 2**30
-RUNTIME = "runtime"
-"""What a plan counts of a device's memory that torch's allocator does not hold."""
 OUT_OF_MEMORY = "out of memory"
 
 
