@@ -19,6 +19,7 @@ from transformers import (
 from s1ray.config.training import OptimizerConfig, ShardingConfig, TrainingConfig
 from s1ray.records import StepMetrics, TokenizedExample
 from s1ray.training.loop import TrainState, start_state, train
+from s1ray.training.network.model import plain_name
 from s1ray.training.network.sharding import join_ranks
 
 VOCABULARY = 97
@@ -136,11 +137,7 @@ def read_weights(state: TrainState) -> dict[str, torch.Tensor]:
     """Return whole weights under their names in safetensors."""
     weights = state.model.causal_lm.state_dict()
     return {
-        name.replace("_checkpoint_wrapped_module.", ""): (
-            w.full_tensor() if isinstance(w, DTensor) else w
-        )
-        .detach()
-        .clone()
+        plain_name(name): (w.full_tensor() if isinstance(w, DTensor) else w).detach().clone()
         for name, w in weights.items()
     }
 

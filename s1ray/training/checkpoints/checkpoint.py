@@ -31,9 +31,9 @@ from s1ray.training.checkpoints.commit import (
 )
 from s1ray.training.checkpoints.peers import Peers
 from s1ray.training.loop import TrainState
+from s1ray.training.network.model import plain_name
 
 METADATA_FILE = ".metadata"
-CHECKPOINT_WRAPPER = "_checkpoint_wrapped_module."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +97,7 @@ def collect_tensors(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]
     for full_name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        name = full_name.replace(CHECKPOINT_WRAPPER, "")
+        name = plain_name(full_name)
         tensors[f"model.{name}"] = parameter.detach()
         for key, value in optimizer.state.get(parameter, {}).items():
             if isinstance(value, Tensor):

@@ -4,7 +4,6 @@ It reads a local Hugging Face directory (config.json, safetensors) and nothing e
 know samples, ranks or how parameters are sharded; it loads into whatever slice a rank holds.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +16,11 @@ from torch.distributed.tensor import DTensor, Shard
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from s1ray.model_source.heads import check_degree
+from s1ray.model_source.model_directory import index_weights
 from s1ray.training.network.attention import ATTENTION, Documents
 from s1ray.training.network.loss import WeightedLoss, linear_cross_entropy
 
-WEIGHTS_FILE = "model.safetensors"
-INDEX_FILE = "model.safetensors.index.json"
+_CHECKPOINT_WRAPPER = "_checkpoint_wrapped_module."
 
 
 class WholeTensor(Protocol):
@@ -176,7 +175,7 @@ def load_weights(model: PackedLanguageModel, path: Path) -> None:
     """
     wanted = {file_name(name): tensor for name, tensor in model.named_parameters()}
     wanted = {name: tensor for name, tensor in wanted.items() if ".lora_" not in name}
-    files = _index_weights(path)
+    files = index_weights(path)
     missing = sorted(name for name in wanted if name not in files)
     if missing:
         raise ValueError(
@@ -191,10 +190,15 @@ def load_weights(model: PackedLanguageModel, path: Path) -> None:
                 copy_rows(wanted[name], stored)
 
 
+def plain_name(name: str) -> str:
+    """Return the name that a parameter has whether or not its layer's activations are kept."""
+    return name.replace(_CHECKPOINT_WRAPPER, "")
+
+
 def file_name(parameter_name: str) -> str:
     """Return the name under which a parameter of a PackedLanguageModel stands in safetensors."""
-    name = parameter_name.removeprefix("language_model.").removeprefix("base_model.model.")
-    return name.replace("_checkpoint_wrapped_module.", "").replace(".base_layer.", ".")
+    name = plain_name(parameter_name).removeprefix("language_model.")
+    return name.removeprefix("base_model.model.").replace(".base_layer.", ".")
 
 
 def copy_rows(parameter: Tensor, whole: WholeTensor) -> None:
@@ -253,19 +257,6 @@ def _restore_buffers(module: nn.Module, *, device: torch.device) -> None:
     fresh = type(module)(config)
     for name, buffer in fresh.named_buffers(recurse=False):
         setattr(module, name, buffer.to(device))
-
-
-def _index_weights(path: Path) -> dict[str, Path]:
-    if (path / INDEX_FILE).is_file():
-        index = json.loads((path / INDEX_FILE).read_text(encoding="utf-8"))
-        return {name: path / file for name, file in index["weight_map"].items()}
-    if not (path / WEIGHTS_FILE).is_file():
-        raise ValueError(
-            f"{path} holds neither {WEIGHTS_FILE} nor {INDEX_FILE}. Convert its weights to "
-            "safetensors."
-        )
-    with safe_open(path / WEIGHTS_FILE, framework="pt") as weights:
-        return dict.fromkeys(weights.keys(), path / WEIGHTS_FILE)
 
 
 def _check_shape(name: str, stored: tuple[int, ...], parameter: Tensor) -> None:
