@@ -13,10 +13,10 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, Shard
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from s1ray.model_source.heads import check_degree
 from s1ray.model_source.model_directory import index_weights
+from s1ray.training.network.architecture import check_architecture, read_architecture
 from s1ray.training.network.attention import ATTENTION, Documents
 from s1ray.training.network.loss import WeightedLoss, linear_cross_entropy
 
@@ -86,37 +86,22 @@ class PackedLanguageModel(nn.Module):
             )
 
 
-def check_heads(path: Path, *, degree: int) -> None:
-    """Refuse a sequence parallelism that the heads of a model directory do not allow.
-
-    Raises:
-        ValueError: With the legal degrees.
-    """
-    config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-    check_degree(
-        degree,
-        num_heads=config.num_attention_heads,
-        num_key_value_heads=config.num_key_value_heads,
-    )
-
-
 def create_causal_lm(path: Path, *, dtype: torch.dtype) -> PreTrainedModel:
     """Return the architecture of a directory without memory for its weights (meta device).
 
     Raises:
-        ValueError: The directory holds no model, or one whose head this house cannot train.
+        ValueError: The directory holds no model, or one that this house cannot train.
     """
-    if not (path / "config.json").is_file():
-        raise ValueError(f"{path} holds no config.json. Point model.source at a model directory.")
-    config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    config = read_architecture(path)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
             config, dtype=dtype, attn_implementation=ATTENTION, trust_remote_code=False
         )
-    if find_head(model).bias is not None or getattr(config, "final_logit_softcapping", None):
+    check_architecture(model.config)
+    if find_head(model).bias is not None:
         raise ValueError(
-            f"{type(model).__name__} of {path} has a head with a bias or a soft cap; only plain "
-            "linear heads can be trained. Choose another model.source."
+            f"{type(model).__name__} of {path} has a head with a bias; only plain linear heads can "
+            "be trained. Choose another model.source."
         )
     return cast(PreTrainedModel, model)
 
