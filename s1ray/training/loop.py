@@ -73,6 +73,7 @@ def start_state(
         model,
         ranks=ranks,
         config=sharding,
+        adapter_rank=training.lora.rank if training.lora else 0,
         compute=training.compute_dtype,
         reduce=training.reduce_dtype,
     )
