@@ -4,6 +4,7 @@ It does not know weights, modules or ranks.
 """
 
 from pathlib import Path
+from typing import cast
 
 from transformers import AutoConfig, PretrainedConfig
 
@@ -34,7 +35,8 @@ def read_architecture(path: Path) -> PretrainedConfig:
     """
     if not (path / "config.json").is_file():
         raise ValueError(f"{path} holds no config.json. Point model.source at a model directory.")
-    return AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    return cast(PretrainedConfig, config)
 
 
 def check_architecture(config: PretrainedConfig) -> None:
