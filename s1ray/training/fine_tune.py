@@ -67,11 +67,7 @@ def tokenize_for(job: FineTuneJob, traces: Sequence[ReasoningTrace]) -> Tokenize
     """Return the job's examples, from its cache where they are there; see ``tokenize_traces``."""
     if job.token_cache is None:
         return _tokenize(job, traces)
-    return remember_examples(
-        job.token_cache,
-        fingerprint=job.token_cache.stem,
-        make=lambda: _tokenize(job, traces),
-    )
+    return remember_examples(job.token_cache, make=lambda: _tokenize(job, traces))
 
 
 def _tokenize(job: FineTuneJob, traces: Sequence[ReasoningTrace]) -> TokenizedSet:
@@ -196,7 +192,8 @@ def _export(job: FineTuneJob, state: TrainState) -> None:
             state.model,
             target,
             source=job.model_path,
-            base_model=str(job.model_path),
+            # An id where there is one: the path is this machine's.
+            base_model=job.model.source if job.model.revision else str(job.model_path),
             base_revision=job.model.revision,
             peers=peers,
         )

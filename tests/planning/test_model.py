@@ -186,7 +186,14 @@ def test_layer_bytes_equal_what_the_training_loop_keeps_alive(
     language_model = build(config, device="cpu", dtype=dtype)
     wrapped = PackedLanguageModel(language_model, loss_chunk_tokens=8)
     sharding = ShardingConfig.model_validate({**SINGLE_PROCESS, "activation_checkpointing": mode})
-    shard(wrapped, ranks=join_ranks(sharding), config=sharding, compute="float32", reduce="float32")
+    shard(
+        wrapped,
+        ranks=join_ranks(sharding),
+        config=sharding,
+        adapter_rank=0,
+        compute="float32",
+        reduce="float32",
+    )
     body = language_model.model
     hidden = torch.randn(1, num_tokens, config.hidden_size, dtype=dtype, requires_grad=True)
     rotary = body.rotary_emb(hidden, torch.arange(num_tokens)[None])

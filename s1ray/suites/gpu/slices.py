@@ -193,6 +193,7 @@ def _random_state(part: Slice, settings: GpuSuiteSettings, ranks: Ranks) -> Iter
         model,
         ranks=ranks,
         config=settings.sharding,
+        adapter_rank=0,
         compute=settings.training.compute_dtype,
         reduce=settings.training.reduce_dtype,
     )
