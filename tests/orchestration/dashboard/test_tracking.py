@@ -19,9 +19,10 @@ from s1ray.orchestration.dashboard.tracking import flatten_settings, resolve_mod
 from s1ray.orchestration.run_directory.events import EventLog, read_events
 from s1ray.orchestration.run_directory.runs import Run
 from s1ray.suites.evaluation.record import read_history
-from tests.orchestration.processes import is_alive, wait_until
+from tests.orchestration.processes import is_alive, running
 from tests.orchestration.wandb_server import WandbServer, serve_wandb
 from tests.ports import closed_port
+from tests.waiting import wait_until
 
 FINISH_SECONDS = 6.0
 MARGIN_SECONDS = 20.0
@@ -233,10 +234,9 @@ def test_track_killed_job_leaves_no_sink_and_goes_on_where_the_server_stands(
 ) -> None:
     run = _run(tmp_path / "demo-8")
     command = [sys.executable, "-c", JOB, str(run.path)]
-    with subprocess.Popen([*command, "8", "wait"], cwd=ROOT) as job:
+    with running([*command, "8", "wait"], cwd=ROOT):
         wait_until(lambda: _losses(server, run))
         sink = int((run.path / LOCK).read_text(encoding="utf-8"))
-        job.kill()
     wait_until(lambda: not is_alive(sink))
 
     subprocess.run([*command, "10", "end"], cwd=ROOT, check=True)
