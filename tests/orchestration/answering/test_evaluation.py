@@ -189,7 +189,7 @@ SEVERAL = (
 
 
 @pytest.fixture(scope="module")
-def evaluated(tmp_path_factory: pytest.TempPathFactory, ray_head: None) -> Path:
+def evaluated(tmp_path_factory: pytest.TempPathFactory, ray_head: Path) -> Path:
     """The storage of an evaluation of several samples a question."""
     storage = tmp_path_factory.mktemp("evaluated")
     run_evaluate(prepare_evaluate(compose_tiny(storage, *SEVERAL)))
@@ -356,8 +356,8 @@ NO_COMPANIONS = Companions(comparators=(), published=(), compare=lambda _: (), p
 PLANTED = "zyxomma quandary of the planted heptagon"
 
 
-@pytest.mark.usefixtures("ray_head")
 def test_private_question_is_found_in_no_file_of_a_run_nor_in_a_log(
+    ray_head: Path,
     tiny: Tiny,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
@@ -390,8 +390,7 @@ def test_private_question_is_found_in_no_file_of_a_run_nor_in_a_log(
     captured = capfd.readouterr()
     told = captured.out + captured.err + caplog.text + str(failed.value)
     assert PLANTED not in told
-    logs = Path(ray._private.worker._global_node.get_session_dir_path()) / "logs"
-    files = [path for root in (tmp_path / "runs", logs) for path in root.rglob("*")]
+    files = [path for root in (tmp_path / "runs", ray_head / "logs") for path in root.rglob("*")]
     assert sum(path.is_file() for path in files) > 10
     for path in filter(Path.is_file, files):
         assert PLANTED.encode() not in path.read_bytes(), path

@@ -5,21 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from s1ray.config.tracking import TrackingConfig
 from s1ray.orchestration.dashboard.artifacts import ERROR
 from s1ray.orchestration.dashboard.tracking import track
 from s1ray.orchestration.run_directory.provenance import DIFF, ENVIRONMENT
 from s1ray.orchestration.run_directory.runs import Run, begin_run, finish_run, name_run
+from tests.orchestration.dashboard.tracked import make_tracking
 from tests.orchestration.wandb_record import read_artifacts, read_summary
 
-CONFIG = TrackingConfig.model_validate(
-    {
-        "mode": "offline", "project": "s1ray-tests", "entity": "lab", "group": None, "tags": (),
-        "poll_seconds": 0.05, "init_timeout_seconds": 60.0, "upload_timeout_seconds": 60.0,
-        "finish_timeout_seconds": 120.0, "max_restarts": 0, "restart_seconds": 0.5,
-        "table_rows": 2,
-    }
-)  # fmt: skip
+CONFIG = make_tracking("offline")
 
 
 def _begin(storage: Path, stage: str) -> Run:

@@ -4,7 +4,6 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +19,12 @@ from s1ray.orchestration.sweeps.board import SWEEP, describe_sweep
 from s1ray.orchestration.sweeps.plan import prepare_sweep
 from s1ray.orchestration.sweeps.sweep import run_sweep
 from tests.orchestration.sweeps.sweeping import DATA, axes, name_options, plan_sweep
-from tests.orchestration.wandb_server import WandbServer, serve_wandb
+from tests.orchestration.wandb_server import WandbServer
 from tests.waiting import wait_until
 
 CAPS = "{kind: grid, setting: budget.max_thinking_tokens, values: [[0], [4]], only: null}"
 SEEDS = "{kind: grid, setting: training.seed, values: [1, 2], only: null}"
 NAMES = name_options(**{"8-sums": ["training.seed=8"], "two words": []})
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
-    with serve_wandb() as server:
-        monkeypatch.setenv("WANDB_BASE_URL", server.url)
-        monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-        monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
-        monkeypatch.delenv("WANDB_MODE", raising=False)
-        yield server
 
 
 def _render(command: list[str], values: dict[str, Any]) -> list[str]:
