@@ -12,7 +12,6 @@ from typing import Any
 HOLD = """
 import sys, time
 from pathlib import Path
-from typing import Any
 from s1ray.orchestration.run_directory.lease import hold_lease
 with hold_lease(Path(sys.argv[1]), heartbeat_seconds=0.1, stale_seconds=60):
     print("held", flush=True)
