@@ -29,7 +29,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def path(storage: Path, ray_head: None) -> Path:
+def path(storage: Path, ray_head: Path) -> Path:
     """A recipe that was reproduced once."""
     return run_reproduce(prepare_reproduce(compose_tiny(storage)))
 

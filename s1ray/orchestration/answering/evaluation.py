@@ -42,7 +42,7 @@ class EvaluationPlan:
     run: Run
     model: PreparedModel
     label: str
-    """What the model is called in results: base, trained, or its path's name."""
+    """What the model is called in results: base, trained or other."""
     policies: tuple[BudgetPolicy, ...]
     groups: tuple[SampleGroup, ...]
     benchmarks: tuple[BenchmarkNote, ...]

@@ -38,7 +38,7 @@ def _plan(storage: Path) -> SweepPlan:
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory, ray_head: None) -> Swept:
+def swept(tmp_path_factory: pytest.TempPathFactory, ray_head: Path) -> Swept:
     storage = tmp_path_factory.mktemp("runs")
     with pytest.raises(RuntimeError) as failed:
         run_sweep(_plan(storage))

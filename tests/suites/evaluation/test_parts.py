@@ -18,7 +18,6 @@ from s1ray.suites.evaluation.journal import (
     find_replicas,
     plan_recipe,
 )
-from s1ray.suites.evaluation.parts import PARTS
 
 
 def _settings(*overrides: str) -> EvaluationSettings:
@@ -27,8 +26,7 @@ def _settings(*overrides: str) -> EvaluationSettings:
     return EvaluationSettings.model_validate(OmegaConf.to_container(composed.suite, resolve=True))
 
 
-def test_suite_measures_every_side_of_the_evaluator() -> None:
-    assert set(PARTS) == {"grading", "replicas", "kills", "first_result", "sink"}
+def test_suite_measures_in_pairs_enough_for_an_interval() -> None:
     assert _settings().num_pairs >= 5
 
 
