@@ -4,6 +4,7 @@ It joins the rooms of this package: examples, state, loop, saver, export. It doe
 who started the ranks; whoever calls it says what to do with a step's metrics and when to stop.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from s1ray.training.samples.token_cache import remember_examples
 
 CHECKPOINTS = "checkpoints"
 EXPORT = "export"
+_KEPT_KERNELS = "64"
+"""More than one row of a model takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +116,7 @@ def fine_tune(
         ValueError: The checkpoint belongs to another run, or the samples do not fit.
         FloatingPointError: See ``train``.
     """
+    _bound_kernel_caches()
     ranks = join_ranks(job.sharding)
     state, start = _begin(job, traces, ranks)
     on_start(start)
@@ -129,6 +133,18 @@ def fine_tune(
                 return False
     _export(job, state)
     return True
+
+
+def _bound_kernel_caches() -> None:
+    """Let oneDNN forget the kernels of rows that are over; before this process's first product.
+
+    On processors it makes kernels for every shape and keeps those of 1,024, and packed rows have
+    ever new lengths: in bfloat16 a fine-tune of 135M parameters grew from 4 to 19 GB in 570 steps.
+    The layers of one row share kernels, so nothing is made twice that was not before.
+    Source: pytorch/pytorch#98688; the two names are torch's and oneDNN's.
+    """
+    for name in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
+        os.environ.setdefault(name, _KEPT_KERNELS)
 
 
 def _train(
