@@ -81,6 +81,8 @@ class AdviceConfig(Section):
 class LengthsConfig(Section):
     """Lengths of a training set known by its statistics: a lognormal, cut at the longest."""
 
+    origin: str
+    """The set, as a pool's source names it."""
     num_samples: PositiveInt
     median_tokens: PositiveFloat
     sigma: NonNegativeFloat
@@ -132,8 +134,9 @@ class PlanningConfig(Section):
     """``advice.lora_choice``; only its adapters are read."""
     known_models: dict[str, dict[str, int | bool | str]]
     """config.json by Hugging Face id, for planning without the hub."""
-    unread_lengths: Literal["s1k", "r1"]
-    """Which of ``report_lengths`` stands in for traces that are not here yet."""
+    unread_lengths: Literal["s1k", "r1"] | None
+    """Which of ``report_lengths`` stands in for traces that are not here yet; null: the one with
+    the origin of the pool, if any."""
     report_model: dict[str, int | bool | str]
     """The keys of a Hugging Face config.json that fix the shape of the reports' model."""
     report_lengths: dict[Literal["s1k", "r1"], LengthsConfig]
