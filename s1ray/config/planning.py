@@ -68,8 +68,6 @@ class AdviceConfig(Section):
     """What the advice may try."""
 
     loss_chunk_tokens: PositiveInt
-    lora_choice: str
-    """The training configuration that trains adapters."""
     block_step_tokens: PositiveInt
     """A shorter block or row is advised as a multiple of this."""
     least_relief: Share
@@ -131,7 +129,7 @@ class PlanningConfig(Section):
     assumptions: AssumptionsConfig
     advice: AdviceConfig
     lora_training: TrainingConfig
-    """``advice.lora_choice``; only its adapters are read."""
+    """A choice of conf/training; only its adapters are read, for advice."""
     known_models: dict[str, dict[str, int | bool | str]]
     """config.json by Hugging Face id, for planning without the hub."""
     unread_lengths: Literal["s1k", "r1"] | None

@@ -1,6 +1,7 @@
 """Whose lengths a plan reckons with: the traces' where they are here, else published ones."""
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -120,3 +121,24 @@ def test_plans_of_other_traces_have_other_directories(
     told = [json.loads((path / PLAN).read_text(encoding="utf-8")) for path in (before, after)]
     assert "s1k" in told[0]["lengths"]
     assert SELECTED in told[1]["lengths"]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("experiment=s1_32b", "sharding=h100_1", "cluster=h200_1x1"),
+        # Frozen weights in bfloat16 would be refused beside arithmetic in float32.
+        (
+            "experiment=s1_1_5b", "training.compute_dtype=float32", "cluster.device_memory_gib=20",
+            "sharding.attention=per_document",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_advised_gives_the_numbers_that_stand_beside_it(asked: tuple[str, ...]) -> None:
+    advice = prepare_plan(compose_recipe(*asked)).plan.advice
+
+    assert any("training.lora" in item.overrides for item in advice)
+    for item in advice:
+        followed = prepare_plan(compose_recipe(*asked, *shlex.split(item.words))).plan
+        assert followed.fits
+        assert followed.estimate == item.estimate
