@@ -67,7 +67,6 @@ class AssumptionsConfig(Section):
 class AdviceConfig(Section):
     """What the advice may try."""
 
-    loss_chunk_tokens: PositiveInt
     block_step_tokens: PositiveInt
     """A shorter block or row is advised as a multiple of this."""
     least_relief: Share

@@ -99,11 +99,6 @@ def shorten(cluster: Cluster, recipe: Recipe, *, config: AdviceConfig) -> Iterat
 def _list_leaner(cluster: Cluster, recipe: Recipe, config: AdviceConfig) -> Iterator[Change]:
     """Yield changes that keep less on a rank at once."""
     change = partial(_change, cluster, recipe)
-    if recipe.loss_chunk_tokens is None:
-        tokens = config.loss_chunk_tokens
-        yield change({"sharding.loss_chunk_tokens": tokens}, loss_chunk_tokens=tokens)
-    if not recipe.is_optimizer_fused:
-        yield change({"torch.optim.AdamW(fused)": True}, is_optimizer_fused=True)
     if recipe.gathers_per_pass == 1 and recipe.num_workers > 1:
         yield change({"sharding.reshard_after_forward": "true"}, gathers_per_pass=2)
     if recipe.checkpointing is ActivationCheckpointing.NONE:
