@@ -77,8 +77,6 @@ class ComparatorConfig(Section):
     """One system's published scores."""
 
     name: str
-    is_base: bool
-    """Whether this is the model that s1 is fine-tuned from."""
     source: str
     """A key of ``sources``."""
     accuracy_percent: dict[str, Percent]

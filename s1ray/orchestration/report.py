@@ -78,14 +78,12 @@ def write_page(
         output: The page's path.
         config: How much the page holds.
     """
-    names = {name for system in comparators.systems for name in system.accuracy_percent}
-    names |= {curve.benchmark for curve in comparators.curves}
     return build_report(
         run_dirs,
         labels=labels,
         companions=Companions(
-            comparators=list_comparators(comparators, benchmarks=names),
-            published=list_published_points(comparators, benchmarks=names),
+            comparators=list_comparators(comparators),
+            published=list_published_points(comparators),
             compare=lambda pair: compare_pair(pair, config=config.bootstrap),
             predict=predict_training,
         ),

@@ -1,4 +1,4 @@
-"""The planned hardware as manifests: KubeRay's RayJob and RayCluster, and Ray's on-prem launcher.
+"""The planned hardware as manifests: KubeRay's RayJob, and Ray's on-prem launcher.
 
 Pure functions from a cluster description to dicts; nothing here talks to a cluster. Secrets reach
 the pods through ``envFrom`` of Kubernetes secrets and never stand in a manifest.
@@ -52,26 +52,6 @@ def make_ray_job(
             "suspend": config.is_suspended,
             "rayClusterSpec": _specify_cluster(cluster, config),
         },
-    }
-
-
-def make_ray_cluster(name: str, *, cluster: Cluster, config: KuberayConfig) -> dict[str, Any]:
-    """Return a RayCluster that stays until it is deleted.
-
-    Args:
-        name: Of the cluster.
-        cluster: The hardware; every node becomes one worker pod.
-        config: Image, storage and secrets' names.
-
-    Raises:
-        ValueError: The name is not a Kubernetes name, or the environment holds a secret.
-    """
-    _check_name(name)
-    return {
-        "apiVersion": "ray.io/v1",
-        "kind": "RayCluster",
-        "metadata": {"name": name, "namespace": config.namespace},
-        "spec": _specify_cluster(cluster, config),
     }
 
 

@@ -68,25 +68,39 @@ class FineTuneStart:
 
 def tokenize_for(job: FineTuneJob, traces: Sequence[ReasoningTrace]) -> TokenizedSet:
     """Return the job's examples, from its cache where they are there; see ``tokenize_traces``."""
+
+    def make() -> TokenizedSet:
+        return tokenize_with(traces, model=job.model, path=job.model_path, training=job.training)
+
     if job.token_cache is None:
-        return _tokenize(job, traces)
-    return remember_examples(job.token_cache, make=lambda: _tokenize(job, traces))
+        return make()
+    return remember_examples(job.token_cache, make=make)
 
 
-def _tokenize(job: FineTuneJob, traces: Sequence[ReasoningTrace]) -> TokenizedSet:
-    tokenizer, delimiters = load_tokenizer(job.model_path), DELIMITERS[job.model.delimiters]
+def tokenize_with(
+    traces: Sequence[ReasoningTrace], *, model: ModelConfig, path: Path, training: TrainingConfig
+) -> TokenizedSet:
+    """Return the examples that a fine-tune makes of traces; see ``tokenize_traces``.
+
+    Args:
+        traces: What is trained on.
+        model: Its delimiters and system prompt.
+        path: A directory with its tokenizer.
+        training: What is done with traces that are too long, and how they are conditioned.
+    """
+    tokenizer, delimiters = load_tokenizer(path), DELIMITERS[model.delimiters]
     return tokenize_traces(
         condition_traces(
             traces,
-            conditioning=job.training.conditioning,
+            conditioning=training.conditioning,
             tokenizer=tokenizer,
             delimiters=delimiters,
         ),
         tokenizer,
         delimiters=delimiters,
-        system_prompt=job.model.system_prompt,
-        max_seq_len=job.training.max_seq_len,
-        overflow=job.training.overflow,
+        system_prompt=model.system_prompt,
+        max_seq_len=training.max_seq_len,
+        overflow=training.overflow,
     )
 
 

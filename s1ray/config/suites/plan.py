@@ -37,3 +37,5 @@ class PlanSettings(SuiteSettings):
     prompt_share: Annotated[float, Field(gt=0, lt=1)]
     """Of every sample's tokens; they carry no loss."""
     models: dict[str, PlannedModelSettings]
+    report_overrides: tuple[str, ...]
+    """Of the recipe on whose cluster the reported outcomes are planned."""
