@@ -59,6 +59,27 @@ def test_the_kuberay_job_is_printed_as_a_manifest(capsys: pytest.CaptureFixture[
     assert "CHANGE_ME_DIGEST" in capsys.readouterr().err
 
 
+def test_the_kuberay_job_is_given_the_environment() -> None:
+    config = _config("target=kuberay", "dry=true", "+environment.FOO=bar")
+
+    manifest = yaml.safe_load(run_submit(prepare_submit(config, words=TRAIN)))
+
+    assert yaml.safe_load(manifest["spec"]["runtimeEnvYAML"])["env_vars"]["FOO"] == "bar"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["target=kuberay", "stop=true"], r"kubectl delete rayjob train-tiny-\w{8}"),
+        (["target=on_prem", "stop=true"], "target=on_prem .* no job"),
+        (["target=on_prem", "+environment.FOO=bar"], r"environment=\['FOO'\]"),
+    ],
+)
+def test_what_a_target_cannot_do_is_refused(overrides: list[str], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        prepare_submit(_config(*overrides), words=TRAIN)
+
+
 def test_an_unfilled_manifest_is_not_sent() -> None:
     with pytest.raises(ValueError, match="CHANGE_ME_DIGEST"):
         prepare_submit(_config("target=kuberay"), words=[])
