@@ -45,8 +45,8 @@ def read_netrc() -> dict[str, str]:
     """
     named = os.environ.get(_NETRC)
     places = [Path(place).expanduser() for place in ([named] if named else _NETRC_PLACES)]
-    path = next((place for place in places if place.exists()), places[0])
     try:
+        path = next((place for place in places if place.exists()), places[0])
         hosts = netrc.netrc(path).hosts
     except (OSError, UnicodeDecodeError, netrc.NetrcParseError):
         return {}

@@ -91,7 +91,8 @@ class Examination:
     def _fail_silent(self, check: str, silent: Sequence[str]) -> Finding:
         return fail_check(
             check,
-            f"no answer within {self._config.patience_seconds:g} s from {', '.join(silent)}",
+            f"no answer, or an error, within {self._config.patience_seconds:g} s from "
+            f"{', '.join(silent)}",
             fix=f"look at that node's raylet.err and its mount of {self._storage}; end it and "
             "start it again",
         )

@@ -20,7 +20,7 @@ from tests.orchestration.doctor.facts import HEALTHY, read_doctor
 from tests.planning.plans import load_cluster
 
 pytestmark = pytest.mark.usefixtures("ray_head")
-Examine = Callable[[type[NodeProbe]], dict[str, Finding]]
+Examine = Callable[..., dict[str, Finding]]
 
 
 class HealthyProbe(NodeProbe):
@@ -50,7 +50,7 @@ def examine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Examine
     """Return an examination of a healthy node and of one of another kind, by check."""
     probes = []
 
-    def start(kind: type[NodeProbe]) -> dict[str, Finding]:
+    def start(kind: type[NodeProbe], *overrides: str) -> dict[str, Finding]:
         for each in (HealthyProbe, kind):
             probes.append(ray.remote(each).options(num_cpus=0).remote())
         ray.get([probe.read_facts.remote() for probe in probes])
@@ -59,9 +59,7 @@ def examine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Examine
             for name, probe in zip(("first", "second"), probes, strict=True)
         ]
         monkeypatch.setattr(examination, "find_nodes", lambda _: nodes)
-        config = read_doctor(
-            f"paths.storage={tmp_path}", "patience_seconds=4", "storage_seconds=0.1"
-        )
+        config = read_doctor(f"paths.storage={tmp_path}", "storage_seconds=0.1", *overrides)
         found = Examination(config, planned=load_cluster("laptop")).examine()
         return {finding.check: finding for finding in found}
 
@@ -72,13 +70,16 @@ def examine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Examine
 
 
 @pytest.mark.parametrize(
-    ("kind", "checks"),
-    [(WriteHangs, ("shared storage", "clocks")), (ReadFails, ("shared storage",))],
+    ("kind", "overrides", "checks"),
+    [
+        (WriteHangs, ["patience_seconds=5"], ["shared storage", "clocks"]),
+        (ReadFails, [], ["shared storage"]),
+    ],
 )
 def test_a_node_that_stops_to_answer_is_named_and_the_rest_is_examined(
-    examine: Examine, kind: type[NodeProbe], checks: tuple[str, ...]
+    examine: Examine, kind: type[NodeProbe], overrides: list[str], checks: list[str]
 ) -> None:
-    found = examine(kind)
+    found = examine(kind, *overrides)
 
     assert {found[check].verdict for check in checks} == {Verdict.FAIL}
     assert all("from second" in found[check].found for check in checks)
