@@ -240,11 +240,13 @@ def _find_keys(place: Sequence[str | int], content: object) -> Iterator[str]:
 def explain_override(error: Exception) -> str:
     """Return Hydra's message with what to do about it."""
     text = f"{error}\n{error.__cause__ or ''}".strip()
-    # Hydra proposes +key=value for an unknown key; here every legal key is in conf/ already.
+    # Hydra proposes +key=value for every unknown key; here most legal keys are in conf/ already.
     lines = [line for line in text.split("\n") if line and not line.startswith("To append")]
     return "\n".join(lines) + (
         "\nOverrides are key=value with dotted keys, or group=choice; `--cfg job` "
-        "prints every legal key, `--help` every group."
+        "prints every legal key, `--help` every group. A name that is yours to choose (below "
+        "environment, server.adapters, endpoint.extra, budget.conditions.classes) takes a plus: "
+        "+environment.NAME=value."
     )
 
 

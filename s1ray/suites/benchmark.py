@@ -13,6 +13,7 @@ from typing import Any
 from s1ray.config.suites.job import BenchmarkJobConfig, SuiteSettings
 from s1ray.orchestration.launch import validate
 from s1ray.orchestration.run_directory.provenance import (
+    CODE,
     describe_command,
     describe_machine,
     read_git_state,
@@ -62,7 +63,7 @@ def run_benchmark(plan: BenchmarkPlan) -> str:
     """Measure every part, write ``result.json`` after each, and return it as one line of JSON."""
     plan.directory.mkdir(parents=True, exist_ok=True)
     measured: dict[str, Any] = {}
-    git = read_git_state()
+    git = read_git_state(CODE)
     report: dict[str, Any] = {
         "suite": plan.settings.kind,
         "command": describe_command(),

@@ -164,7 +164,7 @@ def test_a_submitted_job_knows_its_commit_and_fails_with_its_reason(
     nodes: Nodes, tmp_path: Path
 ) -> None:
     module = "s1ray.orchestration.run_directory.provenance"
-    script = f"from {module} import read_git_state; print(read_git_state())"
+    script = f"from {module} import CODE, read_git_state; print(read_git_state(CODE))"
 
     done = _submit(nodes, words=["python", "-c", f"{script}; raise SystemExit(3)"])
 

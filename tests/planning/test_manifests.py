@@ -37,11 +37,16 @@ KNOWN = {
 
 
 def job(
-    name: str = "s1-32b-0a1b2c3d", *, cluster: Cluster = CLUSTER, config: KuberayConfig = CONFIG
+    name: str = "s1-32b-0a1b2c3d",
+    *,
+    cluster: Cluster = CLUSTER,
+    config: KuberayConfig = CONFIG,
+    **environment: str,
 ) -> dict[str, Any]:
     return make_ray_job(
         name,
         entrypoint="python -m jobs.train experiment=s1_32b",
+        environment=environment,
         cluster=cluster,
         config=config,
     )
@@ -88,6 +93,13 @@ def test_the_job_ends_and_may_try_again() -> None:
     assert yaml.safe_load(spec["runtimeEnvYAML"]) == {
         "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": "120"}
     }
+
+
+@pytest.mark.parametrize("value", ["bar", "it's", 'a "b"', "x: y\nz", "0"])
+def test_a_variable_reaches_the_job_as_it_was_given(value: str) -> None:
+    variables = yaml.safe_load(job(NAME=value)["spec"]["runtimeEnvYAML"])["env_vars"]
+
+    assert variables == {"RAY_JOB_STOP_WAIT_TIME_S": "120", "NAME": value}
 
 
 def test_the_token_is_on_and_secrets_come_from_kubernetes_alone() -> None:

@@ -84,7 +84,10 @@ def answers_anybody(url: str) -> bool:
     except HTTPError as error:
         if error.code in {401, 403}:
             return False
-        raise ValueError(f"{url} is no job server: it answers {error.code}") from error
+        raise ValueError(
+            f"{url} is no job server: it answers {error.code}. Set address= to the job server's "
+            "own, as http://127.0.0.1:8265."
+        ) from error
     except (URLError, OSError) as error:
         raise ValueError(
             f"no job server answers at {url}: {error}. Start the cluster, open the tunnel "

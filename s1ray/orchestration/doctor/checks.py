@@ -37,7 +37,9 @@ def check_gpus(nodes: Facts, config: DoctorConfig) -> Finding:
         return pass_check("gpus", "none are planned (cluster.device=cpu)")
     wrong = []
     for name, facts in nodes.items():
-        if len(facts.gpus) != cluster.devices_per_node:
+        if facts.gpu_fault:
+            wrong.append(f"{facts.gpu_fault} on {name}")
+        elif len(facts.gpus) != cluster.devices_per_node:
             wrong.append(f"{name} has {len(facts.gpus)}")
         elif facts.num_torch_gpus != len(facts.gpus):
             wrong.append(f"torch sees {facts.num_torch_gpus} of {len(facts.gpus)} on {name}")

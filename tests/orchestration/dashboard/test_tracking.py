@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import wandb
+from wandb.sdk.lib.urls import DEFAULT_BASE_URL
+from wandb.sdk.lib.wbauth import wbnetrc
 
 from s1ray.config.tracking import TrackingConfig
 from s1ray.orchestration.cluster.session import ROOT
@@ -26,6 +28,7 @@ from tests.ports import closed_port
 from tests.waiting import wait_until
 
 FINISH_SECONDS = 6.0
+KEY = "0" * 40
 MARGIN_SECONDS = 20.0
 """What a busy machine may add to a limit."""
 
@@ -217,16 +220,64 @@ def test_track_killed_job_leaves_no_sink_and_goes_on_where_the_server_stands(
     assert list_losses(server, run) == [(step, step / 2) for step in range(1, 11)]
 
 
-def test_resolve_mode_auto_is_offline_without_a_key_and_online_with_one(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    for name in ("WANDB_API_KEY", "WANDB_MODE"):
+@pytest.fixture
+def logged_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Return a home in which no key of W&B's is at hand."""
+    for name in ("WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_MODE", "NETRC"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.usefixtures("logged_out")
+def test_resolve_mode_auto_is_offline_without_a_key_and_online_with_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert resolve_mode("auto") == "offline"
 
     monkeypatch.setenv("WANDB_API_KEY", "x")
     assert resolve_mode("auto") == "online"
+
+
+@pytest.mark.parametrize(
+    ("place", "machine", "variables"),
+    [
+        (".netrc", "api.wandb.ai", {}),
+        (".netrc", "api.forge.coreweave.com", {}),
+        ("_netrc", "api.wandb.ai", {}),
+        ("elsewhere", "api.wandb.ai", {"NETRC": "~/elsewhere"}),
+        (".netrc", "wandb.corp", {"WANDB_BASE_URL": "https://wandb.corp/"}),
+        (".netrc", "localhost:8080", {"WANDB_BASE_URL": "http://localhost:8080"}),
+    ],
+)
+def test_resolve_mode_finds_the_key_where_the_client_does(
+    logged_out: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    machine: str,
+    variables: dict[str, str],
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert resolve_mode("auto") == "offline"
+
+    (logged_out / place).write_text(f"machine {machine} login user password {KEY}\n")
+
+    assert resolve_mode("auto") == "online"
+    assert wbnetrc.read_netrc_auth(host=variables.get("WANDB_BASE_URL", DEFAULT_BASE_URL)) == KEY
+
+
+@pytest.mark.parametrize("content", [b"machine a login b password", b"\xff\xfe\x00"])
+def test_resolve_mode_is_offline_where_netrc_says_nothing(logged_out: Path, content: bytes) -> None:
+    (logged_out / ".netrc").write_bytes(content)
+
+    assert resolve_mode("auto") == "offline"
+
+
+def test_resolve_mode_is_offline_where_netrc_cannot_be_read(logged_out: Path) -> None:
+    (logged_out / ".netrc").mkdir()
+
+    assert resolve_mode("auto") == "offline"
 
 
 def test_flatten_settings_gives_dotted_keys() -> None:
