@@ -32,6 +32,7 @@ class BenchmarkPlan:
     settings: SuiteSettings
     parts: Mapping[str, Part]
     directory: Path
+    """Names the parts where they are not all: what others found is not written over."""
 
 
 def prepare_benchmark(config: BenchmarkJobConfig) -> BenchmarkPlan:
@@ -49,12 +50,15 @@ def prepare_benchmark(config: BenchmarkJobConfig) -> BenchmarkPlan:
             f"parts={list(chosen)}: suite={config.suite.kind} has the parts {list(suite.PARTS)}. "
             "Name some of these, or null for all."
         )
+    # In the suite's own order, each once: that names the directory.
+    parts = {name: part for name, part in suite.PARTS.items() if name in chosen}
     digest = hash_identity(settings.model_dump(mode="json"))
+    names = [] if len(parts) == len(suite.PARTS) else parts
     storage = Path(config.paths.storage).expanduser().absolute()
     return BenchmarkPlan(
         settings=settings,
-        parts={name: suite.PARTS[name] for name in chosen},
-        directory=storage / "benchmark" / f"{config.suite.kind}-{digest}",
+        parts=parts,
+        directory=storage / "benchmark" / "-".join([config.suite.kind, digest, *names]),
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 from s1ray.config.suites.job import BenchmarkJobConfig, SuiteSettings
 from s1ray.suites.benchmark import BenchmarkPlan, prepare_benchmark, run_benchmark
 from s1ray.suites.suite import Outcome
+from tests.choices import read_choice
 
 
 def _plan(tmp_path: Path) -> BenchmarkPlan:
@@ -62,6 +63,29 @@ def test_unknown_suite_is_refused() -> None:
 
     with pytest.raises(ValueError, match="nothing"):
         prepare_benchmark(config)
+
+
+def _choose_gpu(tmp_path: Path, *parts: str) -> BenchmarkPlan:
+    config = BenchmarkJobConfig.model_validate(
+        {
+            "suite": read_choice("suite", "gpu"),
+            "parts": parts or None,
+            "paths": {"storage": str(tmp_path), "cache": None},
+        }
+    )
+    return prepare_benchmark(config)
+
+
+def test_parts_are_measured_into_a_directory_of_their_own(tmp_path: Path) -> None:
+    whole = _choose_gpu(tmp_path)
+    slices, kernels = (
+        _choose_gpu(tmp_path, "slices"),
+        _choose_gpu(tmp_path, "cross_entropy", "attention"),
+    )
+
+    assert len({whole.directory, slices.directory, kernels.directory}) == 3
+    assert kernels.directory == _choose_gpu(tmp_path, "attention", "cross_entropy").directory
+    assert whole.directory == _choose_gpu(tmp_path, *whole.parts).directory
 
 
 def _choose_machine(*, parts: tuple[str, ...] | None) -> BenchmarkJobConfig:
