@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from s1ray.config.suites.job import BenchmarkJobConfig, SuiteSettings
+from s1ray.config.tracking import PathsConfig
 from s1ray.orchestration.launch import validate
 from s1ray.orchestration.run_directory.provenance import (
     describe_command,
@@ -31,6 +32,8 @@ class BenchmarkPlan:
 
     settings: SuiteSettings
     parts: Mapping[str, Part]
+    paths: PathsConfig
+    """Absolute: parts start processes elsewhere."""
     directory: Path
     """Names the parts where they are not all: what others found is not written over."""
 
@@ -54,12 +57,21 @@ def prepare_benchmark(config: BenchmarkJobConfig) -> BenchmarkPlan:
     parts = {name: part for name, part in suite.PARTS.items() if name in chosen}
     digest = hash_identity(settings.model_dump(mode="json"))
     names = [] if len(parts) == len(suite.PARTS) else parts
-    storage = Path(config.paths.storage).expanduser().absolute()
+    paths = _make_absolute(config.paths)
     return BenchmarkPlan(
         settings=settings,
         parts=parts,
-        directory=storage / "benchmark" / "-".join([config.suite.kind, digest, *names]),
+        paths=paths,
+        directory=Path(paths.storage, "benchmark", "-".join([config.suite.kind, digest, *names])),
     )
+
+
+def _make_absolute(paths: PathsConfig) -> PathsConfig:
+    whole = {
+        name: None if path is None else str(Path(path).expanduser().absolute())
+        for name, path in paths.model_dump().items()
+    }
+    return PathsConfig.model_validate(whole)
 
 
 def run_benchmark(plan: BenchmarkPlan) -> str:
@@ -80,7 +92,7 @@ def run_benchmark(plan: BenchmarkPlan) -> str:
     }
     for number, (name, part) in enumerate(plan.parts.items(), start=1):
         say(f"{plan.settings.kind} {number}/{len(plan.parts)}: {name}")
-        outcome = part(plan.settings)
+        outcome = part(plan.settings, plan.paths)
         measured[name] = {"summary": outcome.summary, **outcome.results}
         write_json(plan.directory / RESULT, report)
         say(f"  {outcome.summary}")

@@ -86,8 +86,6 @@ class ForcingSettings(SuiteSettings):
 
     seed: int
     context_tokens: PositiveInt
-    cache: str | None
-    """Of converted models; null for the user cache directory."""
     vllm_python: Annotated[str, Field(min_length=1)]
     """The interpreter that can import vLLM; ``make test-vllm`` builds this one."""
     vllm_kv_cache_gib: PositiveInt

@@ -10,11 +10,16 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from hydra import compose, initialize_config_dir
 
 from s1ray.config.recipe import Recipe
-from s1ray.config.suites.plan import LayoutSettings, PlannedModelSettings, PlanSettings
-from s1ray.orchestration.launch import CONF, parse_config
+from s1ray.config.suites.plan import (
+    LayoutSettings,
+    PlannedModels,
+    PlannedModelSettings,
+    PlanSettings,
+)
+from s1ray.config.tracking import PathsConfig
+from s1ray.orchestration.composing import compose_recipe, spell_paths
 from s1ray.orchestration.models import prepare_model
 from s1ray.orchestration.plan import read_model_config
 from s1ray.planning.cluster import GIGA, Cluster, read_cluster
@@ -31,7 +36,7 @@ from s1ray.training.network.sharding import join_ranks
 _WARM_UP_EPOCHS = 1
 
 
-def measure_model(settings: PlanSettings, *, name: str) -> Outcome:
+def measure_model(settings: PlanSettings, paths: PathsConfig, *, name: str) -> Outcome:
     """Calibrate, predict and measure in turn; the ratio is the predicted time over the measured.
 
     Raises:
@@ -39,8 +44,10 @@ def measure_model(settings: PlanSettings, *, name: str) -> Outcome:
     """
     torch.set_num_threads(settings.num_threads)
     keep_freed_memory()
-    chosen = settings.models[name]
-    recipe = _compose(chosen)
+    chosen: PlannedModelSettings = getattr(settings.models, name)
+    recipe = compose_recipe(
+        [*chosen.overrides, *spell_paths(storage=paths.storage, cache=paths.cache)]
+    )
     shape = read_shape(read_model_config(recipe))
     path, ranks = prepare_model(recipe.model, recipe.paths).path, join_ranks(recipe.sharding)
     ratios: dict[str, list[float]] = {layout: [] for layout in chosen.layouts}
@@ -67,11 +74,6 @@ def measure_model(settings: PlanSettings, *, name: str) -> Outcome:
                 seconds[layout].append(taken)
                 ratios[layout].append(predicted / taken)
     return _describe(ratios, seconds=seconds, rates=rates)
-
-
-def _compose(chosen: PlannedModelSettings) -> Recipe:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return parse_config(compose("recipe", overrides=list(chosen.overrides)), Recipe)
 
 
 def _lay_out(recipe: Recipe, step: LayoutSettings, *, num_repeats: int) -> Recipe:
@@ -146,5 +148,5 @@ def _describe(
 
 SETTINGS = PlanSettings
 PARTS: Mapping[str, Part] = {
-    name: partial(measure_model, name=name) for name in ("tiny", "smollm2")
+    name: partial(measure_model, name=name) for name in PlannedModels.model_fields
 }
