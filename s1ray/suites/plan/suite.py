@@ -6,7 +6,6 @@ The rates are measured on cuts of the model (``calibration``), never on the step
 import statistics
 import tempfile
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,7 +13,6 @@ import torch
 from s1ray.config.recipe import Recipe
 from s1ray.config.suites.plan import (
     LayoutSettings,
-    PlannedModels,
     PlannedModelSettings,
     PlanSettings,
 )
@@ -36,7 +34,9 @@ from s1ray.training.network.sharding import join_ranks
 _WARM_UP_EPOCHS = 1
 
 
-def measure_model(settings: PlanSettings, paths: PathsConfig, *, name: str) -> Outcome:
+def measure_model(
+    settings: PlanSettings, paths: PathsConfig, chosen: PlannedModelSettings
+) -> Outcome:
     """Calibrate, predict and measure in turn; the ratio is the predicted time over the measured.
 
     Raises:
@@ -44,7 +44,6 @@ def measure_model(settings: PlanSettings, paths: PathsConfig, *, name: str) -> O
     """
     torch.set_num_threads(settings.num_threads)
     keep_freed_memory()
-    chosen: PlannedModelSettings = getattr(settings.models, name)
     recipe = compose_recipe(
         [*chosen.overrides, *spell_paths(storage=paths.storage, cache=paths.cache)]
     )
@@ -148,5 +147,6 @@ def _describe(
 
 SETTINGS = PlanSettings
 PARTS: Mapping[str, Part] = {
-    name: partial(measure_model, name=name) for name in PlannedModels.model_fields
+    "tiny": lambda settings, paths: measure_model(settings, paths, settings.models.tiny),
+    "smollm2": lambda settings, paths: measure_model(settings, paths, settings.models.smollm2),
 }
