@@ -63,7 +63,7 @@ def test_a_plan_that_promises_more_than_there_is_fails(healthy: Nodes, tmp_path:
         "cluster.num_nodes=3",
         "tracking.mode=online",
         "needs_hub=true",
-        "least_storage_gib=1000000",
+        "min_storage_gib=1000000",
         f"paths.storage={tmp_path}",
     )
 
@@ -131,7 +131,7 @@ def test_faults_of_one_node_are_found_in_one_examination(tmp_path: Path) -> None
         _start(nodes, environment=_plant(home), wrapper=wrapper)
 
         code, found = _examine(
-            nodes, *PLANNED, "storage_seconds=1", "least_storage_gib=0.001",
+            nodes, *PLANNED, "storage_seconds=1", "min_storage_gib=0.001",
             f"paths.storage={storage}",
         )  # fmt: skip
 

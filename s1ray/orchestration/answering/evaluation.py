@@ -215,16 +215,13 @@ def _generate(plan: EvaluationPlan, desk: Desk, *, replica: type[Replica]) -> No
 
 def describe_replica(plan: EvaluationPlan) -> ReplicaSettings:
     """Return what the replicas of an evaluation are built from."""
-    engine = plan.recipe.engine
-    if not plan.recipe.sweep.share_chains:
-        engine = engine.model_copy(update={"remembered_tokens": 0})
     return ReplicaSettings(
         model_path=str(plan.model.path),
         adapter_path=str(plan.model.adapter) if plan.model.adapter else None,
         delimiters=plan.recipe.model.delimiters,
         system_prompt=plan.recipe.model.system_prompt,
         context_tokens=plan.recipe.model.context_tokens,
-        engine=engine,
+        engine=plan.recipe.engine,
         sampling=plan.recipe.sampling,
         policies={policy.name: policy for policy in plan.policies},
     )
@@ -245,6 +242,7 @@ async def _solve_all(plan: EvaluationPlan, desk: Desk, *, solve: Solve) -> list[
             store=desk.store,
             aside=desk.aside,
             runtime=plan.recipe.evaluation.runtime,
+            max_in_flight=plan.recipe.count_in_flight(),
         ):
             if isinstance(outcome, FailedSample):
                 failed.append(outcome)

@@ -107,7 +107,11 @@ async def _regrade_all(
         GraderPool(recipe.grading, judge=judge) as pool,
     ):
         async for outcome in regrade(
-            stored, groups, grade=grade_with(pool), runtime=recipe.evaluation.runtime
+            stored,
+            groups,
+            grade=grade_with(pool),
+            runtime=recipe.evaluation.runtime,
+            max_in_flight=recipe.count_in_flight(),
         ):
             if isinstance(outcome, FailedSample):
                 failed.append(outcome)
@@ -180,7 +184,11 @@ async def grade_rest(
     with show_progress(f"grade {label}", total=count_samples(groups)) as bar:
         progress = restore_progress(run, desk, groups=groups)
         async for outcome in regrade(
-            aside, groups, grade=desk.grade, runtime=recipe.evaluation.runtime
+            aside,
+            groups,
+            grade=desk.grade,
+            runtime=recipe.evaluation.runtime,
+            max_in_flight=recipe.count_in_flight(),
         ):
             if isinstance(outcome, FailedSample):
                 failed.append(outcome)

@@ -207,7 +207,7 @@ def _ask_endpoint(
         open_judge(config.grading.judge) as referee,
         GraderPool(config.grading, judge=referee) as pool,
     ):
-        verdicts = pool.grade_all(items, max_pending=recipe.evaluation.runtime.max_in_flight)
+        verdicts = pool.grade_all(items, max_pending=recipe.count_in_flight())
         for (key, asked), graded in zip(answers.items(), verdicts, strict=True):
             reply = asked.reply
             assert reply is not None

@@ -6,16 +6,19 @@ A part of its own sets the plan beside what others reported.
 
 import statistics
 import tempfile
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from hydra import compose, initialize_config_dir
 
 from s1ray.config.recipe import Recipe
-from s1ray.config.suites.plan import LayoutSettings, PlanSettings
-from s1ray.orchestration.launch import CONF, parse_config
+from s1ray.config.suites.plan import (
+    LayoutSettings,
+    PlannedModelSettings,
+    PlanSettings,
+)
+from s1ray.config.tracking import PathsConfig
+from s1ray.orchestration.composing import compose_recipe, spell_paths
 from s1ray.orchestration.models import prepare_model
 from s1ray.orchestration.plan import read_model_config
 from s1ray.planning.cluster import GIGA, Cluster, read_cluster
@@ -33,7 +36,9 @@ from s1ray.training.network.sharding import join_ranks
 _WARM_UP_EPOCHS = 1
 
 
-def measure_model(settings: PlanSettings, *, name: str) -> Outcome:
+def measure_model(
+    settings: PlanSettings, paths: PathsConfig, chosen: PlannedModelSettings
+) -> Outcome:
     """Calibrate, predict and measure in turn; the ratio is the predicted time over the measured.
 
     Raises:
@@ -41,8 +46,9 @@ def measure_model(settings: PlanSettings, *, name: str) -> Outcome:
     """
     torch.set_num_threads(settings.num_threads)
     keep_freed_memory()
-    chosen = settings.models[name]
-    recipe = _compose(chosen.overrides)
+    recipe = compose_recipe(
+        [*chosen.overrides, *spell_paths(storage=paths.storage, cache=paths.cache)]
+    )
     shape = read_shape(read_model_config(recipe))
     path, ranks = prepare_model(recipe.model, recipe.paths).path, join_ranks(recipe.sharding)
     ratios: dict[str, list[float]] = {layout: [] for layout in chosen.layouts}
@@ -71,9 +77,9 @@ def measure_model(settings: PlanSettings, *, name: str) -> Outcome:
     return _describe(ratios, seconds=seconds, rates=rates)
 
 
-def compare_reported(settings: PlanSettings) -> Outcome:
+def compare_reported(settings: PlanSettings, _: PathsConfig) -> Outcome:
     """Hold the plan against every outcome in ``planning.reports``; nothing is run or timed."""
-    recipe = _compose(settings.report_overrides)
+    recipe = compose_recipe(settings.report_overrides)
     cluster, config = read_cluster(recipe.cluster), recipe.planning
     comparisons = compare_reports(cluster, config=config)
     agreeing = [item.report.name for item in comparisons if item.is_agreeing]
@@ -91,11 +97,6 @@ def compare_reported(settings: PlanSettings) -> Outcome:
             },
         },
     )
-
-
-def _compose(overrides: Sequence[str]) -> Recipe:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return parse_config(compose("recipe", overrides=list(overrides)), Recipe)
 
 
 def _lay_out(recipe: Recipe, step: LayoutSettings, *, num_repeats: int) -> Recipe:
@@ -170,6 +171,7 @@ def _describe(
 
 SETTINGS = PlanSettings
 PARTS: Mapping[str, Part] = {
-    **{name: partial(measure_model, name=name) for name in ("tiny", "smollm2")},
+    "tiny": lambda settings, paths: measure_model(settings, paths, settings.models.tiny),
+    "smollm2": lambda settings, paths: measure_model(settings, paths, settings.models.smollm2),
     "reports": compare_reported,
 }

@@ -82,7 +82,7 @@ def test_replica_killed_in_the_middle_costs_no_sample_and_changes_none(
 ) -> None:
     settings = [
         _questions(100), "serving.num_replicas=2", "serving.groups_per_replica=4",
-        "serving.health_check_seconds=1", "evaluation.runtime.max_in_flight=8",
+        "serving.health_check_seconds=1",
     ]  # fmt: skip
     whole = _plan(tiny(*settings, storage=tmp_path / "whole"))
     run_evaluation(whole)
