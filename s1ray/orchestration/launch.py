@@ -93,11 +93,11 @@ def launch_with_overrides(
     for composed, overrides in _compose(primary):
         try:
             plan = prepare(parse_config(composed, schema), overrides)
+            if is_dry:
+                _list_or_refuse(plan)
         except ValueError as error:
             _refuse(str(error))
-        if is_dry:
-            _list_or_refuse(plan)
-        else:
+        if not is_dry:
             _run_or_exit(run, plan)
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from s1ray.config.recipe import Recipe
 from s1ray.orchestration.answering.evaluate import (
     RESULTS,
+    check_trained,
     gather_results,
     list_trained,
     plan_trained,
     show_results,
 )
 from s1ray.orchestration.answering.evaluation import EvaluationPlan, plan_evaluation, run_evaluation
-from s1ray.orchestration.answering.judge import check_judge
 from s1ray.orchestration.answering.questions import read_questions
 from s1ray.orchestration.cluster.session import ray_session
 from s1ray.orchestration.fine_tune.accounts import sum_costs
@@ -59,21 +59,21 @@ def prepare_reproduce(recipe: Recipe) -> ReproducePlan:
         ValueError: Something that a stage needs is missing or wrong.
     """
     training = prepare_train(recipe)
+    questions = read_questions(recipe)
     base = plan_evaluation(
         recipe,
         model=training.model,
         label="base",
-        questions=read_questions(recipe),
+        questions=questions,
         budget=recipe.base_budget,
     )
+    check_trained(recipe, training, questions=questions)
     identity = {
         "training": training.run.name,
         "base": base.run.name,
         "budget": recipe.budget.model_dump(mode="json"),
     }
     run = name_stage(recipe, stage="reproduce", slug=recipe.name, identity=identity)
-    if not run.is_finished:
-        check_judge(recipe.grading)
     return ReproducePlan(recipe=recipe, run=run, base=base, training=training)
 
 

@@ -14,8 +14,7 @@ from s1ray.generation.budget import BudgetPolicy
 from s1ray.grading.pool import GraderPool
 from s1ray.model_source.model_directory import ADAPTER_CONFIG_FILE
 from s1ray.orchestration.answering.evaluation import EvaluationPlan, plan_evaluation, run_evaluation
-from s1ray.orchestration.answering.judge import check_judge
-from s1ray.orchestration.answering.questions import read_questions
+from s1ray.orchestration.answering.questions import QuestionSet, read_questions
 from s1ray.orchestration.dashboard.tracking import SAMPLES
 from s1ray.orchestration.fine_tune.train import TrainPlan, prepare_train, run_train
 from s1ray.orchestration.models import (
@@ -53,30 +52,43 @@ class TargetPlan:
 
 def list_trained(recipe: Recipe, training: TrainPlan) -> list[Step]:
     """Return the evaluation of a trained model, which has no name before it is trained."""
+    steps = check_trained(recipe, training, questions=read_questions(recipe)).list_steps()
     if training.run.is_finished:
-        return plan_trained(recipe, training.run.path, base=training.model).list_steps()
-    placed = plan_evaluation(
-        recipe,
-        model=training.model,
-        label="trained",
-        questions=read_questions(recipe),
-        budget=recipe.budget,
+        return steps
+    name = f"{NAMED_LATER}, {training.run.name}"
+    return [replace(step, name=name, state=MISSING) for step in steps]
+
+
+def check_trained(recipe: Recipe, training: TrainPlan, *, questions: QuestionSet) -> EvaluationPlan:
+    """Plan the evaluation of a trained model, so that its faults are told before the training.
+
+    Args:
+        recipe: Of both.
+        training: Where it is not finished, the model that it begins from stands in the plan, and
+            the run's name is not yet the one that it will have.
+        questions: By benchmark.
+
+    Raises:
+        ValueError: As ``plan_evaluation`` raises it.
+    """
+    model = training.model
+    if training.run.is_finished:
+        model = read_export(training.run.path / EXPORT, base=model)
+    return plan_evaluation(
+        recipe, model=model, label="trained", questions=questions, budget=recipe.budget
     )
-    [step] = placed.list_steps()
-    return [replace(step, name=f"{NAMED_LATER}, {training.run.name}", state=MISSING)]
 
 
 def prepare_evaluate(recipe: Recipe) -> TargetPlan:
     """Check and name the evaluation of ``recipe.target``.
 
     Raises:
-        ValueError: The target, a benchmark or the judge's key cannot be had.
+        ValueError: The target, a benchmark or the judge's key cannot be had, or a part of the
+            configuration does not fit another.
     """
     if recipe.target == "trained":
         training = prepare_train(recipe)
-        # What is trained already is evaluated next, and its evaluation's plan asks for the key.
-        if not training.run.is_finished:
-            check_judge(recipe.grading)
+        check_trained(recipe, training, questions=read_questions(recipe))
         return TargetPlan(recipe=recipe, training=training, evaluation=None)
     if recipe.target == "base":
         model, label = prepare_model(recipe.model, recipe.paths), "base"
