@@ -2,8 +2,10 @@
 
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from s1ray.config.recipe import Recipe
 from s1ray.orchestration.answering.evaluate import (
@@ -136,7 +138,7 @@ def _conclude(plan: ReproducePlan, trained: EvaluationPlan) -> None:
         "train": training.run.path,
         "trained": trained.run.path,
     }
-    describe_stages(run, stages)
+    update_description(run, **describe_stages(run, stages))
     write_page(
         [run.path],
         labels=None,
@@ -147,11 +149,14 @@ def _conclude(plan: ReproducePlan, trained: EvaluationPlan) -> None:
     finish_run(run, files=[RESULTS, REPORT], summary={"stages": sorted(stages)})
 
 
-def describe_stages(run: Run, stages: dict[str, Path]) -> None:
-    """Record in ``run.json`` where the stages lie and how long each took."""
-    summaries = {name: (read_manifest(path) or {})["summary"] for name, path in stages.items()}
-    update_description(
-        run,
-        steps={name: os.path.relpath(path, run.path) for name, path in stages.items()},
-        seconds={name: summary["seconds"] for name, summary in summaries.items()},
-    )
+def describe_stages(run: Run, stages: Mapping[str, Path]) -> dict[str, Any]:
+    """Return what ``run.json`` says of a run's stages: where they lie and how long each took.
+
+    One that was removed, such as the curation of a training that is finished, has no seconds; a
+    page says that it is missing.
+    """
+    found = {name: read_manifest(path) for name, path in stages.items()}
+    return {
+        "steps": {name: os.path.relpath(path, run.path) for name, path in stages.items()},
+        "seconds": {name: one["summary"]["seconds"] for name, one in found.items() if one},
+    }

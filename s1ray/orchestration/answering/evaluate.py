@@ -23,7 +23,7 @@ from s1ray.orchestration.models import (
     read_export,
     read_model,
 )
-from s1ray.orchestration.run_directory.runs import read_manifest, write_json
+from s1ray.orchestration.run_directory.runs import read_summary, write_json
 from s1ray.orchestration.steps import MISSING, NAMED_LATER, Step
 from s1ray.orchestration.terminal import console
 from s1ray.reporting.reading.read import read_experiment, read_results
@@ -144,7 +144,7 @@ def gather_results(plans: Sequence[EvaluationPlan]) -> dict[str, Any]:
         policies |= {policy.name: policy for policy in plan.policies}
     recipe = plans[0].recipe
     scores = [score for plan in plans for score in read_scores(plan.run.path / SAMPLES)]
-    seconds = sum((read_manifest(plan.run.path) or {})["summary"]["seconds"] for plan in plans)
+    seconds = sum(read_summary(plan.run.path)["seconds"] for plan in plans)
     questions = {
         (group.benchmark, group.question.id): group.question
         for plan in plans

@@ -24,7 +24,7 @@ from s1ray.grading.pool import GraderPool, GradingItem
 from s1ray.orchestration.answering.judge import open_judge, say_refused
 from s1ray.orchestration.answering.progress import EvaluationProgress
 from s1ray.orchestration.run_directory.events import EventLog
-from s1ray.orchestration.run_directory.runs import Run, read_manifest
+from s1ray.orchestration.run_directory.runs import Run, read_manifest, read_summary
 from s1ray.orchestration.stage import open_stage
 from s1ray.orchestration.terminal import say, show_progress
 from s1ray.records import Completion, GradedAnswer
@@ -75,6 +75,7 @@ def grade_anew(
         answers: The other run's directory.
         label: What the model is called in results.
     """
+    seconds = read_summary(answers)["seconds"]
     with open_stage(run, recipe) as stage:
         say(f"  the answers are those of {answers.name}; grading them anew")
         samples = asyncio.run(_regrade_all(recipe, groups=groups, answers=answers))
@@ -90,9 +91,8 @@ def grade_anew(
                 bar.advance_to(progress.num_done, note)
         say_refused(recipe.grading, run.path / SAMPLES)
         stage.files.append(SAMPLES)
-        generation = (read_manifest(answers) or {})["summary"]
         stage.summary |= {
-            "label": label, "graded_from": answers.name, "seconds": generation["seconds"],
+            "label": label, "graded_from": answers.name, "seconds": seconds,
         }  # fmt: skip
     return run.path
 

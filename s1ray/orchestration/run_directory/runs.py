@@ -219,6 +219,21 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
     return manifest if complete else None
 
 
+def read_summary(path: Path) -> dict[str, Any]:
+    """Return what a finished run's manifest says of it.
+
+    Raises:
+        RuntimeError: The run is not finished, or something of it was removed.
+    """
+    manifest = read_manifest(path)
+    if manifest is None:
+        raise RuntimeError(
+            f"{path} is no finished run: its {MANIFEST}, or a file that is listed there, is gone. "
+            "Put it back, or run the same command again, which does that stage anew."
+        )
+    return dict(manifest["summary"])
+
+
 def point_latest(storage: Path, run: Run) -> None:
     """Let ``<storage>/latest`` point at a run."""
     temporary = storage / f".latest.{os.getpid()}"

@@ -112,7 +112,7 @@ def _run(plan: TrialPlan, on_trained: Callable[[], None], is_stopping: IsStoppin
         with EventLog(run.path) as events:
             events.append(1, measure_trial(results))
         stage.files.append(RESULTS)
-    describe_stages(run, list_stages(plan, evaluation))
+        stage.description |= describe_stages(run, list_stages(plan, evaluation))
     say(f"{plan.label}: finished")
 
 

@@ -15,6 +15,7 @@ from s1ray.orchestration.run_directory.runs import (
     name_run,
     point_latest,
     read_manifest,
+    read_summary,
     update_description,
 )
 
@@ -121,6 +122,19 @@ def test_manifest_torn_by_a_kill_is_no_manifest(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text('{"name": "x", "fi', encoding="utf-8")
 
     assert read_manifest(tmp_path) is None
+
+
+def test_summary_of_a_run_whose_file_was_removed_is_refused_with_the_fix(tmp_path: Path) -> None:
+    run = name_run(storage=tmp_path, stage="evaluate", slug="demo", identity={})
+    begin_run(run, config_yaml="")
+    (run.path / "samples.jsonl").touch()
+    finish_run(run, files=["samples.jsonl"], summary={"seconds": 1.5})
+    assert read_summary(run.path) == {"seconds": 1.5}
+
+    (run.path / "samples.jsonl").unlink()
+
+    with pytest.raises(RuntimeError, match=r"is gone\. Put it back, or run the same command again"):
+        read_summary(run.path)
 
 
 def test_begin_run_unwritable_storage_is_refused_with_the_fix(tmp_path: Path) -> None:
