@@ -128,7 +128,8 @@ def dump_config(config: Section) -> str:
 def begin_run(run: Run, *, config_yaml: str) -> None:
     """Make the run's directory and write what it is: configuration, code and environment.
 
-    It is unfinished from here on, until ``finish_run``.
+    It is unfinished from here on, until ``finish_run``. ``run.json`` has the digest of an
+    uncommitted change, which stands in a file of its own.
 
     Raises:
         RefusedError: The directory cannot be written.
@@ -138,10 +139,14 @@ def begin_run(run: Run, *, config_yaml: str) -> None:
         (run.path / MANIFEST).unlink(missing_ok=True)
         write_atomically(run.path / "config.yaml", config_yaml)
         described = describe_run(run)
+        diff = described["git"]["dirty"]
+        if diff:
+            described["git"] |= {"dirty": hashlib.sha256(diff.encode()).hexdigest()}
+            write_atomically(run.path / DIFF, diff)
+        else:
+            (run.path / DIFF).unlink(missing_ok=True)
         write_json(run.path / "run.json", described)
         write_atomically(run.path / ENVIRONMENT, list_environment())
-        if described["git"]["dirty"]:
-            write_atomically(run.path / DIFF, described["git"]["dirty"])
 
 
 def make_directory(run: Run) -> None:
@@ -213,7 +218,7 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
     """Return a finished run's manifest; None where there is none or a listed file is gone."""
     try:
         manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
         return None
     complete = all((path / name).is_file() for name in manifest["files"])
     return manifest if complete else None
