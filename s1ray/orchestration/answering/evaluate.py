@@ -9,13 +9,12 @@ from typing import Any
 from s1ray.config.recipe import Recipe
 from s1ray.evaluation.metrics import measure_cost
 from s1ray.evaluation.results import build_results
-from s1ray.evaluation.store import read_scores
+from s1ray.evaluation.store import SAMPLES, read_scores
 from s1ray.generation.budget import BudgetPolicy
 from s1ray.grading.pool import GraderPool
 from s1ray.model_source.model_directory import ADAPTER_CONFIG_FILE
 from s1ray.orchestration.answering.evaluation import EvaluationPlan, plan_evaluation, run_evaluation
 from s1ray.orchestration.answering.questions import QuestionSet, read_questions
-from s1ray.orchestration.dashboard.tracking import SAMPLES
 from s1ray.orchestration.fine_tune.train import TrainPlan, prepare_train, run_train
 from s1ray.orchestration.models import (
     PreparedModel,
@@ -26,6 +25,7 @@ from s1ray.orchestration.models import (
 from s1ray.orchestration.run_directory.runs import read_summary, write_json
 from s1ray.orchestration.steps import MISSING, NAMED_LATER, Step
 from s1ray.orchestration.terminal import console
+from s1ray.planning.estimate import SECONDS_PER_HOUR
 from s1ray.reporting.reading.read import read_experiment, read_results
 from s1ray.reporting.tables.tables import build_budgets_table, render_terminal
 from s1ray.training.fine_tune import EXPORT
@@ -173,7 +173,7 @@ def price_seconds(recipe: Recipe, seconds: float) -> float | None:
     """
     devices = recipe.serving.num_replicas * recipe.serving.num_gpus
     rate = devices * recipe.cluster.dollars_per_device_hour
-    return rate * seconds / 3600 if rate else None
+    return rate * seconds / SECONDS_PER_HOUR if rate else None
 
 
 def show_results(path: Path) -> None:

@@ -11,7 +11,7 @@ from s1ray.config.grading import GradingConfig
 from s1ray.config.recipe import Recipe
 from s1ray.evaluation.evaluate import Solve, evaluate
 from s1ray.evaluation.samples import FailedSample, SampleGroup, plan_groups
-from s1ray.evaluation.store import UNGRADED_SAMPLES
+from s1ray.evaluation.store import SAMPLES, UNGRADED_SAMPLES
 from s1ray.generation.budget import BudgetPolicy, check_draws, expand_policies
 from s1ray.orchestration.answering.judge import check_judge, say_refused
 from s1ray.orchestration.answering.questions import BenchmarkNote, QuestionSet
@@ -26,7 +26,6 @@ from s1ray.orchestration.answering.regrade import (
 )
 from s1ray.orchestration.answering.serve import Replica, ReplicaSettings, evaluation_replicas
 from s1ray.orchestration.cluster.session import ray_session
-from s1ray.orchestration.dashboard.tracking import SAMPLES
 from s1ray.orchestration.models import PreparedModel
 from s1ray.orchestration.run_directory.runs import Run
 from s1ray.orchestration.stage import name_stage, open_stage, show_finished
@@ -42,7 +41,7 @@ class EvaluationPlan:
     run: Run
     model: PreparedModel
     label: str
-    """What the model is called in results: base, trained, or its path's name."""
+    """What the model is called in results: base, trained or other."""
     policies: tuple[BudgetPolicy, ...]
     groups: tuple[SampleGroup, ...]
     benchmarks: tuple[BenchmarkNote, ...]

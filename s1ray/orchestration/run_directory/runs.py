@@ -28,6 +28,7 @@ from s1ray.orchestration.run_directory.provenance import (
 )
 
 MANIFEST = "manifest.json"
+DESCRIPTION = "run.json"
 _LEGAL_SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -145,7 +146,7 @@ def begin_run(run: Run, *, config_yaml: str) -> None:
             write_atomically(run.path / DIFF, diff)
         else:
             (run.path / DIFF).unlink(missing_ok=True)
-        write_json(run.path / "run.json", described)
+        write_json(run.path / DESCRIPTION, described)
         write_atomically(run.path / ENVIRONMENT, list_environment())
 
 
@@ -191,7 +192,7 @@ def describe_run(run: Run) -> dict[str, Any]:
 
 def update_description(run: Run, **changes: Any) -> None:  # noqa: ANN401 - any JSON value
     """Replace keys of ``run.json``."""
-    path = run.path / "run.json"
+    path = run.path / DESCRIPTION
     write_json(path, json.loads(path.read_text(encoding="utf-8")) | changes)
 
 

@@ -62,7 +62,7 @@ def _do_trials(plan: SweepPlan) -> None:
     for curation in _curations(plan):
         run_curate(curation)
     with watch_trials(plan):
-        tune_trials(plan, callbacks=())
+        tune_trials(plan)
 
 
 def _curations(plan: SweepPlan) -> list[CurationPlan]:

@@ -32,6 +32,8 @@ from s1ray.orchestration.terminal import say
 
 EVALUATED = "trained"
 """The step of a trial that is its evaluation."""
+BEST_ACCURACY = "trial/best_accuracy"
+"""Of a trial: the mean over its benchmarks of the best budget's accuracy."""
 OutcomeT = TypeVar("OutcomeT")
 IsStopping = Callable[[], bool]
 
@@ -140,6 +142,6 @@ def measure_trial(results: Mapping[str, Any]) -> dict[str, float | str | None]:
     for benchmark, accuracy in best.items():
         metrics[f"trial/{benchmark}/best_accuracy"] = accuracy
     if best:
-        metrics["trial/best_accuracy"] = sum(best.values()) / len(best)
+        metrics[BEST_ACCURACY] = sum(best.values()) / len(best)
     metrics["trial/generated_tokens"] = results["cost"]["generated_tokens"]
     return metrics
