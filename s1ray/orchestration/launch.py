@@ -55,7 +55,8 @@ def launch(
         doc: The job's docstring: what ``--help`` prints above the configuration.
         primary: The primary configuration in ``conf/``.
         schema: What it must satisfy.
-        prepare: Checks all that can be checked before anything starts; raises ValueError.
+        prepare: Checks all that can be checked before anything starts; raises ValueError, or
+            OSError where a file cannot be read.
         run: Does it, and returns the result directory (or the line that says the result).
     """
 
@@ -93,11 +94,13 @@ def launch_with_overrides(
     for composed, overrides in _compose(primary):
         try:
             plan = prepare(parse_config(composed, schema), overrides)
-        except ValueError as error:
+            if is_dry:
+                _list_or_refuse(plan)
+        except (ValueError, OSError) as error:
             _refuse(str(error))
-        if is_dry:
-            _list_or_refuse(plan)
-        else:
+        except Exception as error:  # shown as a failure of the run is: without any secret
+            _fail(error)
+        if not is_dry:
             _run_or_exit(run, plan)
 
 
@@ -257,9 +260,7 @@ def _run_or_exit(run: Callable[[PlanT], Path | str], plan: PlanT) -> None:
     except RefusedError as error:
         _refuse(str(error), has_begun=_has_finished_one(since=began))
     except Exception as error:
-        complain(traceback.format_exc().rstrip())
-        complain(f"failed: {error}")
-        sys.exit(EXIT_FAILED)
+        _fail(error)
     if list_begun():
         show_table("runs", summarise_runs(list_begun()))
     print_result(str(result))
@@ -272,6 +273,12 @@ def _has_finished_one(*, since: float) -> bool:
         for path in list_begun()
         if read_attempts(path)
     )
+
+
+def _fail(error: Exception) -> NoReturn:
+    complain("".join(traceback.format_exception(error)).rstrip())
+    complain(f"failed: {error}")
+    sys.exit(EXIT_FAILED)
 
 
 def _refuse(message: str, *, has_begun: bool = False) -> NoReturn:

@@ -51,7 +51,7 @@ def measure_overhead(settings: SweepSettings, paths: PathsConfig) -> Outcome:
         run_sweep(plan)
         spreads = measure_in_turn(
             {
-                "tune": lambda: time_call(lambda: tune_trials(plan, callbacks=())),
+                "tune": lambda: time_call(lambda: tune_trials(plan)),
                 "plain": lambda: time_call(lambda: _call_trials(plan)),
             },
             num_pairs=settings.num_pairs,

@@ -9,11 +9,10 @@ from s1ray.config.compare import CompareConfig
 from s1ray.config.grade import GradeConfig
 from s1ray.evaluation.comparison import Comparison, compare_samples, describe_resolution
 from s1ray.evaluation.protocol import ProtocolDifference, check_differences, find_differences
-from s1ray.evaluation.store import read_samples
+from s1ray.evaluation.store import SAMPLES, read_samples
 from s1ray.grading.regrade import describe, regrade
 from s1ray.orchestration.answering.judge import check_judge, open_judge
-from s1ray.orchestration.dashboard.tracking import SAMPLES
-from s1ray.orchestration.run_directory.runs import write_json
+from s1ray.orchestration.run_directory.runs import DESCRIPTION, write_json
 from s1ray.orchestration.terminal import say, show_table
 from s1ray.records import AnswerKind
 
@@ -42,12 +41,12 @@ def prepare_compare(config: CompareConfig) -> ComparePlan:
                 f"{name}={path} is no evaluation run (it has no {SAMPLES}). Name the directories "
                 "that python -m jobs.evaluate printed last."
             )
-        if not (path / "run.json").is_file():
+        if not (path / DESCRIPTION).is_file():
             raise ValueError(
-                f"{name}={path} has no run.json, which says how its answers came about. Name a "
-                "whole run directory."
+                f"{name}={path} has no {DESCRIPTION}, which says how its answers came about. "
+                "Name a whole run directory."
             )
-        described = json.loads((path / "run.json").read_text(encoding="utf-8"))
+        described = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
         identities.append(described["identity"])
     differences = find_differences(*identities)
     named = check_differences(differences, subject=config.subject, allow=config.allow)

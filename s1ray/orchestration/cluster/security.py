@@ -25,10 +25,9 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def is_token_demanded(environment: dict[str, str] | None = None) -> bool:
-    """Return whether a process with this environment (or this one) uses token authentication."""
-    found = os.environ if environment is None else environment
-    return found.get(AUTH_MODE, "").lower() == "token"
+def is_token_demanded() -> bool:
+    """Return whether this process uses token authentication."""
+    return os.environ.get(AUTH_MODE, "").lower() == "token"
 
 
 def refuse_open_cluster(hosts: Iterable[str]) -> None:

@@ -20,13 +20,10 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from s1ray.config.tracking import TrackingConfig, TrackingMode
-from s1ray.evaluation.store import SAMPLES
 from s1ray.orchestration.cluster.secrets_at_hand import read_netrc, redact_at_hand
 from s1ray.orchestration.dashboard.artifacts import ERROR
 from s1ray.orchestration.dashboard.sink import DONE, STOPPED, SinkOrder
 from s1ray.orchestration.run_directory.runs import Run
-
-__all__ = ["LOG", "SAMPLES", "flatten_settings", "is_replay_due", "resolve_mode", "track"]
 
 logger = logging.getLogger(__name__)
 LOG = "tracking.log"
