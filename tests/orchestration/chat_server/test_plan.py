@@ -42,6 +42,7 @@ def write_adapter(directory: Path, *, scale: float) -> None:
     "override",
     [
         "server.budget.num_waits=1",
+        "server.limits.max_thinking_tokens=9",
         "sampling.temperature=0.5",
         "model.system_prompt=Think.",
         "model.delimiters=think_tags",
