@@ -15,13 +15,11 @@ from typing import Any
 
 from s1ray.config.grade import GradeFields
 from s1ray.config.grading import AnswerForm, GradingConfig
-from s1ray.grading.benchmarks import read_placed_rows
 from s1ray.grading.equivalence import Judge
 from s1ray.grading.extraction import extract_answer
 from s1ray.grading.pool import GraderPool, GradingItem
 from s1ray.records import AnswerKind, GradedAnswer, Verdict
-
-Row = Mapping[str, Any]
+from s1ray.row_files import Row, read_placed_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,10 +74,10 @@ def regrade(
     config: GradingConfig,
     judge: Judge | None = None,
 ) -> RegradeReport:
-    """Grade every row of a JSONL file and write it back.
+    """Grade every row of a file and write it back, as JSONL.
 
     Args:
-        input_path: JSONL, or JSONL.gz.
+        input_path: JSONL, JSON, CSV (each also .gz) or Parquet.
         output_path: Written whole or not at all; must not be the input.
         fields: Where a row holds what.
         answer_kind: Of rows that do not say.
@@ -88,10 +86,12 @@ def regrade(
         judge: Asked where no layer found an answer equal.
 
     Raises:
-        ValueError: The files are one, a row lacks a field or holds what could not be written back,
-            no row has a stored verdict where one is named, or one cannot be read; nothing was
-            graded then.
+        ValueError: There is no input or it cannot be read, it is the output, a row lacks a field or
+            holds what could not be written back, no row has a stored verdict where one is named,
+            or one cannot be read; nothing was graded then.
     """
+    if not input_path.is_file():
+        raise ValueError(f"input={input_path} is no file. Give the path of one.")
     if output_path.resolve() == input_path.resolve():
         raise ValueError(f"output={output_path} is the input. Give another output.")
     rows = _read_writable_rows(input_path)
