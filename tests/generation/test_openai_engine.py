@@ -292,9 +292,13 @@ def test_interrupt_ends_a_process_that_waits_for_a_reply() -> None:
     command = [sys.executable, "-c", textwrap.dedent(code)]
     with endpoint("silent") as (url, script):
         asking = subprocess.Popen([*command, url], cwd=ROOT, stderr=subprocess.DEVNULL)
-        assert script.is_asked.wait(120)
-        asking.send_signal(signal.SIGINT)
-        assert asking.wait(30) != 0
+        try:
+            assert script.is_asked.wait(120)
+            asking.send_signal(signal.SIGINT)
+            assert asking.wait(30) != 0
+        finally:
+            asking.kill()
+            asking.wait()
 
 
 def test_half_a_surrogate_pair_is_sent_as_it_is() -> None:

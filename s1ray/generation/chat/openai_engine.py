@@ -177,7 +177,7 @@ def _read_reply(
 
 
 def _describe_fault(error: Exception) -> str:
-    return f"no {error}" if isinstance(error, KeyError) else "a list or an object is no such thing"
+    return f"no {error}" if isinstance(error, KeyError) else "a part of another type"
 
 
 def _split_message(message: Mapping[str, Any]) -> tuple[str, str]:
