@@ -28,9 +28,9 @@ class GradeConfig(Section):
     """Everything that ``python -m jobs.grade`` reads."""
 
     input: str
-    """JSONL or JSONL.gz."""
+    """JSONL, JSON, CSV (each also .gz) or Parquet, by its ending."""
     output: str
-    """The rows again, with verdict, layer and extracted; gzipped if it ends with .gz."""
+    """JSONL: the rows again, with verdict, layer and extracted; gzipped if it ends with .gz."""
     fields: GradeFields
     answer_kind: AnswerKindName
     max_pending: Annotated[int, Field(ge=1)]

@@ -119,7 +119,7 @@ class RowsSourceConfig(Section):
     """Who made it, for the data card."""
     licence: str
     files: tuple[str, ...]
-    """Patterns below ``pool.root`` (JSON, JSONL, Parquet; .gz), used where a root is given."""
+    """Patterns below ``pool.root`` (JSONL, JSON, CSV, Parquet; .gz), used where a root is given."""
     hub: HubConfig | None
     """Used where no root is given."""
     keep: tuple[KeepConfig, ...]

@@ -19,7 +19,7 @@ class RequestBudgetConfig(Section):
     """The budget of a request that does not say."""
 
     max_thinking_tokens: PositiveInt | None
-    """Null leaves the end to the model, within the context window."""
+    """Null leaves the end to the model, within the limit and the context window."""
     num_waits: NonNegativeInt
     min_thinking_tokens: NonNegativeInt
     wait_strings: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -35,7 +35,7 @@ class ChatLimitsConfig(Section):
     smallest_cap: NonNegativeInt
     """The least max_thinking_tokens; 0 lets clients ask for no thinking."""
     max_thinking_tokens: PositiveInt | None
-    """Null for the context window."""
+    """Null for the context window. It caps requests without a budget as well."""
     num_waits: NonNegativeInt
     max_answer_tokens: PositiveInt
     num_choices: PositiveInt
@@ -77,6 +77,12 @@ class ServerConfig(Section):
     """How long requests under way may take when the server stops."""
 
     @property
+    def cap(self) -> int | None:
+        """Of the thinking of a request that does not say: the default, or else the limit."""
+        default = self.budget.max_thinking_tokens
+        return self.limits.max_thinking_tokens if default is None else default
+
+    @property
     def is_loopback(self) -> bool:
         """Whether nobody but this machine can reach it."""
         if self.host == "localhost":
@@ -88,9 +94,14 @@ class ServerConfig(Section):
 
     @model_validator(mode="after")
     def _check_budget(self) -> Self:
-        cap, limit = self.budget.max_thinking_tokens, self.limits.max_thinking_tokens
+        limit = self.limits.max_thinking_tokens
         beyond = {
-            "max_thinking_tokens": cap is not None and limit is not None and cap > limit,
+            name: limit is not None and (value or 0) > limit
+            for name, value in (
+                ("max_thinking_tokens", self.budget.max_thinking_tokens),
+                ("min_thinking_tokens", self.budget.min_thinking_tokens),
+            )
+        } | {
             "num_waits": self.budget.num_waits > self.limits.num_waits,
             "max_answer_tokens": self.budget.max_answer_tokens > self.limits.max_answer_tokens,
         }

@@ -103,7 +103,7 @@ def check_request(request: Request, *, context_tokens: int, vocabulary_size: int
         raise ValueError(
             f"a context of {num_tokens} tokens and max_tokens={request.max_tokens} exceed the "
             f"engine's window of {context_tokens}. Shorten the prompt or the budget, or raise "
-            "engine.context_tokens."
+            "model.context_tokens."
         )
     largest, smallest = max(request.token_ids), min(request.token_ids)
     if smallest < 0 or largest >= vocabulary_size:

@@ -28,6 +28,10 @@ Chain = Generator[Request, Generation, Completion]
 """One sample on its way: asks for continuations and ends with what came out."""
 
 
+class WindowError(ValueError):
+    """A prompt leaves no room for its answer."""
+
+
 async def complete(engine: Engine, chain: Chain) -> Completion:
     """Drive one chain to its end on an engine."""
     try:
@@ -253,7 +257,7 @@ def _count_thinking_room(
     closing = len(words.newline) + len(words.opener) + len(words.prefix)
     room = context_tokens - len(context) - closing - policy.max_answer_tokens
     if room < 0:
-        raise ValueError(
+        raise WindowError(
             f"a prompt of {len(context)} tokens, {closing} of closing and max_answer_tokens="
             f"{policy.max_answer_tokens} exceed the context window of {context_tokens}. Shorten "
             "the prompt, lower max_answer_tokens, or raise model.context_tokens."

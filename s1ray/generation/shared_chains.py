@@ -137,7 +137,8 @@ class SharedChains:
         # A stop sequence may begin in the known part: go back by all of it but one token.
         overlap = max(map(len, request.stop_sequences), default=1) - 1
         num_kept = max(0, len(continuation.known) - overlap)
-        if overlap and num_kept < request.min_tokens:
+        # What is held back may begin in the part that is kept, where the engine does not see it.
+        if overlap and request.min_tokens and num_kept < request.min_tokens + overlap:
             num_kept = 0
         kept = tuple(continuation.known[:num_kept])
         rest = replace(

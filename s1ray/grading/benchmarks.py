@@ -6,16 +6,13 @@ rows by position and field, never by content, since some benchmarks are private.
 """
 
 import ast
-import csv
-import gzip
 import hashlib
-import json
 import random
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any
 
 from s1ray.config.grading import (
     ChoicesConfig,
@@ -27,17 +24,9 @@ from s1ray.config.grading import (
 from s1ray.grading.extraction import extract_answer
 from s1ray.grading.numerals import read_numeral
 from s1ray.records import AnswerKind, Question
+from s1ray.row_files import Row, read_placed_rows
 
-Row = Mapping[str, Any]
 LETTERS = "ABCDEFGHIJ"
-
-
-class PlacedRow(NamedTuple):
-    """A row and where its file has it."""
-
-    place: str
-    """Such as "line 3"; lines count from 1, and rows of formats without lines from 0."""
-    row: Row
 
 
 def load_questions(name: str, config: RowsBenchmarkConfig) -> tuple[Question, ...]:
@@ -52,9 +41,11 @@ def load_questions(name: str, config: RowsBenchmarkConfig) -> tuple[Question, ..
             not have the declared form, or two rows share an id.
     """
     path = Path(config.path) if config.path is not None else _fetch(name, config.hub)
+    if not path.is_file():
+        raise ValueError(f"benchmark.{name}.path={path} is no file. Give the path of one.")
     questions: list[Question] = []
     positions: dict[str, int] = {}
-    for index, row in enumerate(read_rows(path)):
+    for index, (_, row) in enumerate(read_placed_rows(path)):
         if len(questions) == config.limit:
             break
         where = f"benchmark.{name}: row {index} of {path.name}"
@@ -79,40 +70,6 @@ def present_questions(
         replace(question, text=config.prompt.format(question=question.text), source=name)
         for question in questions
     )
-
-
-def read_rows(path: Path) -> Iterator[Row]:
-    """Yield the rows of a file, as ``read_placed_rows`` does."""
-    return (placed.row for placed in read_placed_rows(path))
-
-
-def read_placed_rows(path: Path) -> Iterator[PlacedRow]:
-    """Yield the rows of a JSONL, JSON, CSV or Parquet file; all but Parquet may be gzipped.
-
-    Raises:
-        ValueError: No such file, another ending, or content that is not of that format.
-    """
-    if not path.is_file():
-        raise ValueError(f"{path} is no file. Give the path of a JSONL, JSON, CSV or Parquet file.")
-    suffixes = [suffix for suffix in path.suffixes if suffix != ".gz"]
-    kind = suffixes[-1] if suffixes else ""
-    if kind == ".parquet":
-        import pyarrow.parquet  # noqa: PLC0415 - heavy, and for this format only
-
-        yield from _number(pyarrow.parquet.read_table(path).to_pylist())
-    elif kind in _TEXT_FORMATS:
-        # newline="\n": only that ends a JSONL row; some texts hold U+2028.
-        opener = gzip.open if path.suffix == ".gz" else open
-        with opener(path, "rt", encoding="utf-8", newline="\n") as file:
-            try:
-                yield from _TEXT_FORMATS[kind](file)
-            except ValueError as error:
-                raise ValueError(f"{path.name}: {error}") from error
-    else:
-        raise ValueError(
-            f"{path.name} has no known format. Its name must end with .jsonl, .json, .csv "
-            "(each also .gz) or .parquet."
-        )
 
 
 def shuffle_options(
@@ -224,51 +181,6 @@ _GOLD_READERS: dict[GoldForm, Callable[[object], str | None]] = {
     "boxed": _read_boxed,
     "whole_number": _read_whole_number,
     "list": _read_list,
-}
-
-
-def _read_jsonl(file: TextIO) -> Iterator[PlacedRow]:
-    for number, line in enumerate(file, start=1):
-        if line.strip():
-            place = f"line {number}"
-            yield PlacedRow(place, _check_row(_parse(line, where=place), where=place))
-
-
-def _read_json(file: TextIO) -> Iterator[PlacedRow]:
-    rows = _parse(file.read(), where="the file")
-    if not isinstance(rows, list):
-        raise ValueError("the JSON file holds no list. Write a list of objects, or JSONL.")
-    return _number(rows)
-
-
-def _read_csv(file: TextIO) -> Iterator[PlacedRow]:
-    return _number(csv.DictReader(file))
-
-
-def _number(rows: Iterable[object]) -> Iterator[PlacedRow]:
-    for index, row in enumerate(rows):
-        place = f"row {index}"
-        yield PlacedRow(place, _check_row(row, where=place))
-
-
-def _parse(text: str, *, where: str) -> Any:  # noqa: ANN401 - JSON
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        # The decoder's own error carries the text, which may be private.
-        raise ValueError(f"{where} is not JSON: {error.msg} at character {error.pos}.") from None
-
-
-def _check_row(row: object, *, where: str) -> Row:
-    if not isinstance(row, Mapping):
-        raise ValueError(f"{where} holds {type(row).__name__}, not an object with fields.")
-    return row
-
-
-_TEXT_FORMATS: dict[str, Callable[[TextIO], Iterator[PlacedRow]]] = {
-    ".jsonl": _read_jsonl,
-    ".json": _read_json,
-    ".csv": _read_csv,
 }
 
 

@@ -64,8 +64,8 @@ def compare(
         answer: What was extracted.
         gold: The gold answer.
         kind: Integers and texts never reach algebra; letters are compared as letters.
-        max_answer_characters: Longer answers never reach algebra.
-        max_answer_nesting: Answers with deeper brackets never reach algebra.
+        max_answer_characters: Longer answers are compared as they stand, but for case and gaps.
+        max_answer_nesting: So are those with deeper brackets.
         tolerance: Largest difference of two numbers of which one may be rounded; see
             ``numerals.are_close``.
 
@@ -74,11 +74,17 @@ def compare(
     """
     if kind is AnswerKind.LETTER:
         return _compare_letters(answer, gold)
-    if not _fold(gold):
+    is_oversized = {
+        text: len(text) > max_answer_characters or _nesting(text) > max_answer_nesting
+        for text in (gold, answer)
+    }
+    if not (is_oversized[gold] or normalise(gold).value.strip()):
         return _gold_error()
-    is_long = max(len(answer), len(gold)) > max_answer_characters
-    if kind is AnswerKind.TEXT or is_long or _nesting(answer) > max_answer_nesting:
+    if any(is_oversized.values()):
         return _decide(is_equal=_fold(answer) == _fold(gold), layer="string")
+    if kind is AnswerKind.TEXT:
+        is_equal = _fold(normalise(answer).value) == _fold(normalise(gold).value)
+        return _decide(is_equal=is_equal, layer="string")
     if kind is AnswerKind.INTEGER:
         return _compare_integers(answer, gold)
     plain_gold, plain_answer = normalise(gold), normalise(answer)
@@ -191,7 +197,7 @@ def _nesting(text: str) -> int:
 
 
 def _fold(text: str) -> str:
-    return " ".join(normalise(text).value.split()).casefold()
+    return " ".join(text.split()).casefold()
 
 
 def _decide(*, is_equal: bool, layer: str) -> Decision:

@@ -13,7 +13,8 @@ from s1ray.chat_format import DELIMITERS
 from s1ray.config.grading import AnswerForm
 from s1ray.records import AnswerKind
 
-_BOX_TOKEN = re.compile(r"\\+(?:boxed|fbox)(?![A-Za-z])\s*|\\.|[{}]", re.DOTALL)
+# A run of backslashes is looked at from its first alone, or it would be once from each.
+_BOX_TOKEN = re.compile(r"(?<!\\)\\+(?:boxed|fbox)(?![A-Za-z])\s*|\\.|[{}]", re.DOTALL)
 _BOX_WITHOUT_BRACES = re.compile(r"[-+]?[\w./]*\w")
 _SPECIAL_TOKENS = re.compile(r"<\|[^|<>\s]*\|>")
 _LABELS: dict[AnswerForm, re.Pattern[str]] = {

@@ -121,9 +121,12 @@ def normalise(answer: str) -> PlainAnswer:
 
     Bracket types, signs and the order of parts stay as they are.
     """
-    text = _unwrap(_ROOT.sub(r"\\sqrt{\1}", answer.translate(_TRANSLATION)))
+    # One space for many: patterns with several optional gaps take that power of a gap's length.
+    text = _GAP.sub(" ", answer.translate(_TRANSLATION))
+    text = _unwrap(_ROOT.sub(r"\\sqrt{\1}", text))
     text = _INVISIBLE.sub("", _THOUSANDS_MARK.sub("", text))
     text = _FRACTION_STYLE.sub(r"\\frac", _SPACING.sub(" ", _ORDINAL.sub("", text)))
+    text = _GAP.sub(" ", text)
     has_currency = _CURRENCY.search(text) is not None
     text = _CURRENCY.sub("", text).strip()
     is_percent = (match := _PERCENT.search(text)) is not None and match.start() > 0

@@ -120,7 +120,7 @@ class GraderPool(ClosedAtEnd):
                 return
             try:
                 appealed.set_result(ask_judge(graded, gold=item.gold, judge=judge))
-            except (ValueError, RuntimeError, OSError) as error:
+            except BaseException as error:  # whoever waits for the verdict hears of it
                 appealed.set_exception(error)
 
         def hear(done: "Future[GradedAnswer]") -> None:
@@ -207,24 +207,17 @@ class _GraderProcess:
     """One process and the socket to it."""
 
     def __init__(self, config: GraderProcessesConfig) -> None:
-        ours, theirs = socket.socketpair()
         self._wall_seconds = config.wall_seconds
-        self._connection = Connection(ours.detach())
-        with theirs:
-            arguments = [
-                str(theirs.fileno()),
-                str(config.deadline_seconds),
-                str(config.wall_seconds),
-                str(int(config.max_memory_gib * 2**30)),
-            ]
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "s1ray.grading.worker", *arguments],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                start_new_session=True,
-                env=_read_environment(),
-            )
+        try:
+            ours, theirs = socket.socketpair()
+            with ours, theirs:
+                self._process = _start_process(config, socket_number=theirs.fileno())
+                self._connection = Connection(ours.detach())
+        except OSError as error:
+            raise RuntimeError(
+                f"a grading process could not be started: {error}. Lower grading.pool.num_workers, "
+                "or free memory, processes or file handles."
+            ) from error
         self.is_alive = True
         if not self._wait(config.startup_seconds) or self._receive() != READY:
             self.kill()
@@ -266,6 +259,23 @@ class _GraderProcess:
             return self._connection.recv_bytes()
         except (EOFError, OSError):
             return b""
+
+
+def _start_process(config: GraderProcessesConfig, *, socket_number: int) -> subprocess.Popen[bytes]:
+    arguments = [
+        str(socket_number),
+        str(config.deadline_seconds),
+        str(config.wall_seconds),
+        str(int(config.max_memory_gib * 2**30)),
+    ]
+    return subprocess.Popen(
+        [sys.executable, "-m", "s1ray.grading.worker", *arguments],
+        pass_fds=[socket_number],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+        env=_read_environment(),
+    )
 
 
 def _read_environment() -> dict[str, str]:

@@ -15,13 +15,11 @@ from typing import Any
 
 from s1ray.config.grade import GradeFields
 from s1ray.config.grading import AnswerForm, GradingConfig
-from s1ray.grading.benchmarks import read_placed_rows
 from s1ray.grading.equivalence import Judge
 from s1ray.grading.extraction import extract_answer
 from s1ray.grading.pool import GraderPool, GradingItem
 from s1ray.records import AnswerKind, GradedAnswer, Verdict
-
-Row = Mapping[str, Any]
+from s1ray.row_files import Row, read_placed_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,10 +74,10 @@ def regrade(
     config: GradingConfig,
     judge: Judge | None = None,
 ) -> RegradeReport:
-    """Grade every row of a JSONL file and write it back.
+    """Grade every row of a file and write it back, as JSONL.
 
     Args:
-        input_path: JSONL, or JSONL.gz.
+        input_path: JSONL, JSON, CSV (each also .gz) or Parquet.
         output_path: Written whole or not at all; must not be the input.
         fields: Where a row holds what.
         answer_kind: Of rows that do not say.
@@ -88,19 +86,23 @@ def regrade(
         judge: Asked where no layer found an answer equal.
 
     Raises:
-        ValueError: The files are one, a row lacks a field or holds what could not be written back,
-            or a stored verdict cannot be read; nothing was graded then.
+        ValueError: There is no input or it cannot be read, it is the output, a row lacks a field or
+            holds what could not be written back, no row has a stored verdict where one is named,
+            or one cannot be read; nothing was graded then.
     """
+    if not input_path.is_file():
+        raise ValueError(f"input={input_path} is no file. Give the path of one.")
     if output_path.resolve() == input_path.resolve():
         raise ValueError(f"output={output_path} is the input. Give another output.")
     rows = _read_writable_rows(input_path)
     items = [
-        _read_item(row, where=f"row {index} of {input_path.name}", fields=fields, kind=answer_kind)
+        _read_item(row, where=_place(index, input_path), fields=fields, kind=answer_kind)
         for index, row in enumerate(rows)
     ]
+    _check_verdicts(rows, fields.verdict, file=input_path.name)
     stored = [
         _StoredAnswer(
-            id=str(index if fields.id is None else _find(row, fields.id)),
+            id=_read_id(row, fields.id, index=index, where=_place(index, input_path)),
             item=replace(item, gold=_read_gold(item, forms=config.forms)),
             was_correct=_read_stored(row, fields.verdict, index=index),
         )
@@ -189,6 +191,24 @@ def _read_item(row: Row, *, where: str, fields: GradeFields, kind: AnswerKind) -
             )
         kind = AnswerKind(named)
     return GradingItem(text=text, gold=gold, kind=kind)
+
+
+def _place(index: int, path: Path) -> str:
+    return f"row {index} of {path.name}"
+
+
+def _check_verdicts(rows: Sequence[Row], name: str | None, *, file: str) -> None:
+    """Refuse a comparison with nothing."""
+    if rows and name is not None and all(_find(row, name) is _ABSENT for row in rows):
+        raise ValueError(
+            f"no row of {file} has the field {name!r}, whose verdicts were to be compared; the "
+            f"first has {', '.join(sorted(rows[0]))}. Set fields.verdict to the name that the rows "
+            "use, or to null to compare with none."
+        )
+
+
+def _read_id(row: Row, name: str | None, *, index: int, where: str) -> str:
+    return str(index if name is None else _read_field(row, name, where=where))
 
 
 def _read_gold(item: GradingItem, *, forms: Sequence[AnswerForm]) -> str:

@@ -76,7 +76,7 @@ class _Routes:
             return JSONResponse(await self._server.answer(body))
         events = self._server.stream(body)
         first = await anext(events)
-        return StreamingResponse(_join(first, events), media_type="text/event-stream")
+        return StreamingResponse(self._join(first, events), media_type="text/event-stream")
 
     async def list_models(self, request: Request) -> Response:
         self._check_key(request)
@@ -108,6 +108,18 @@ class _Routes:
     async def fail(self, request: Request, error: Exception) -> Response:
         logger.error("a request failed", exc_info=error)
         return await self.refuse(request, RefusalError(500, f"the server failed: {error}"))
+
+    async def _join(self, first: str, events: AsyncGenerator[str, None]) -> AsyncIterator[str]:
+        """Send the events of a stream; an error on the way is the last of them."""
+        try:
+            async with aclosing(events):
+                yield first
+                async for event in events:
+                    yield event
+        except Exception as error:
+            logger.exception("a stream failed")
+            self._server.count_refusal(500)
+            yield write_event(RefusalError(500, f"the server failed: {error}").describe())
 
     def _check_key(self, request: Request) -> None:
         """Refuse a request without the key; how long that takes tells nothing about it."""
@@ -144,15 +156,3 @@ def write_metrics(counts: Mapping[str, float]) -> str:
             lines.append(f"# TYPE s1ray_{family} {kind}\n")
         lines.append(f"s1ray_{name} {value:.15g}\n")
     return "".join(lines)
-
-
-async def _join(first: str, events: AsyncGenerator[str, None]) -> AsyncIterator[str]:
-    """Send the events of a stream; an error on the way is the last of them."""
-    yield first
-    try:
-        async with aclosing(events):
-            async for event in events:
-                yield event
-    except Exception as error:
-        logger.exception("a stream failed")
-        yield write_event(RefusalError(500, f"the server failed: {error}").describe())

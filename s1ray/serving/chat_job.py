@@ -13,7 +13,7 @@ from s1ray.config.generation import SamplingConfig
 from s1ray.config.server import ServerConfig
 from s1ray.generation.budget import BudgetPolicy
 from s1ray.generation.engine import Engine, Sampling
-from s1ray.generation.forcing import Chain, force_budget
+from s1ray.generation.forcing import Chain, WindowError, force_budget
 from s1ray.generation.sampling import derive_seed
 from s1ray.generation.spelling import spell
 from s1ray.serving.answers import Envelope
@@ -92,6 +92,7 @@ class ChatModel:
         return limit_total(
             policy,
             total=total,
+            is_cap_asked=body.budget is not None and body.budget.max_thinking_tokens is not None,
             num_prefix_tokens=len(
                 spell(policy, tokens=self.tokens, tokenizer=self.tokenizer).prefix
             ),
@@ -155,9 +156,11 @@ def _check_beginning(chain: Chain) -> None:
     """Refuse a prompt or policy that a chain's first step would raise at; the chain is dropped."""
     try:
         next(chain)
-    except ValueError as error:
+    except WindowError as error:
         raise RefusalError(
             400, str(error), param="messages", code="context_length_exceeded"
         ) from error
+    except ValueError as error:
+        raise RefusalError(400, str(error)) from error
     finally:
         chain.close()

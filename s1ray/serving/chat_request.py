@@ -1,7 +1,8 @@
 """The body of a chat request: OpenAI's fields that are honoured, and the budget.
 
-A field that would be ignored is refused, unless its value asks for nothing. None stands for a
-field that is absent; what is meant then is decided by the configuration (``request_budget``).
+A field that would be ignored is refused, unless its value asks for nothing; ``user`` and
+``metadata``, which no model is told, are taken and ignored. None stands for a field that is absent;
+what is meant then is decided by the configuration (``request_budget``).
 """
 
 from typing import Annotated, Literal
@@ -19,6 +20,8 @@ from pydantic import (
 from s1ray.serving.refusal import refuse_body
 
 _Zero = Annotated[float, Field(ge=0, le=0)]
+_NoItems = Annotated[list[JsonValue], Field(max_length=0)]
+_NoFields = Annotated[dict[str, JsonValue], Field(max_length=0)]
 
 
 class _Body(BaseModel):
@@ -37,7 +40,7 @@ class Message(_Body):
 
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[TextPart]
-    name: str | None = None
+    name: None = None
     reasoning_content: str | None = None
     """Of an earlier answer; left out of the prompt, as thinking is."""
 
@@ -90,10 +93,14 @@ class ChatBody(_Body):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     response_format: TextFormat | None = None
-    stop: None = None
+    stop: _NoItems | None = None
+    logit_bias: _NoFields | None = None
+    tools: _NoItems | None = None
+    tool_choice: Literal["none"] | None = None
     frequency_penalty: _Zero | None = None
     presence_penalty: _Zero | None = None
     logprobs: Literal[False] | None = None
+    store: Literal[False] | None = None
     user: str | None = None
     metadata: dict[str, JsonValue] | None = None
 

@@ -15,11 +15,13 @@ from s1ray.serving.refusal import RefusalError
 def resolve_policy(body: ChatBody, *, config: ServerConfig, context_tokens: int) -> BudgetPolicy:
     """Return the policy that a request's ``budget`` asks for.
 
+    A request without a cap has the server's default, or else its limit.
+
     Raises:
         RefusalError: A number is outside the server's limits, or two do not go together.
     """
     asked, default = body.budget or BudgetBody(), config.budget
-    cap = _or(asked.max_thinking_tokens, default.max_thinking_tokens)
+    cap = _or(asked.max_thinking_tokens, config.cap)
     answer = _or(asked.max_answer_tokens, default.max_answer_tokens)
     assert answer is not None
     _check(asked, cap=cap, config=config, context_tokens=context_tokens)
@@ -70,16 +72,22 @@ def _check(
 
 
 def limit_total(
-    policy: BudgetPolicy, *, total: int, num_prefix_tokens: int, answer_share: float
+    policy: BudgetPolicy,
+    *,
+    total: int,
+    is_cap_asked: bool,
+    num_prefix_tokens: int,
+    answer_share: float,
 ) -> BudgetPolicy:
     """Return a policy whose thinking and answer fit ``max_completion_tokens`` together.
 
-    The answer keeps what an explicit cap leaves, or else its share, and thinking is capped at the
-    rest. A forced prefix counts.
+    The answer keeps what a cap of the request leaves, or else its share, and thinking is capped at
+    the rest, or at the server's cap where that is less. A forced prefix counts.
 
     Args:
         policy: As the request's thinking asks for it.
         total: ``max_completion_tokens``.
+        is_cap_asked: Whether the policy's cap is the request's own, not the server's.
         num_prefix_tokens: Of the answer prefix that is injected.
         answer_share: Of the total, where no cap says more; 0..1.
 
@@ -87,17 +95,23 @@ def limit_total(
         RefusalError: There is no room for an answer.
     """
     cap, room = policy.max_thinking_tokens, total - num_prefix_tokens
-    if room - (cap or policy.min_thinking_tokens) < 1:
+    least = cap if is_cap_asked and cap is not None else policy.min_thinking_tokens
+    if room - least < 1:
         raise RefusalError(
             400,
             f"max_completion_tokens={total} leaves no room for an answer beside "
-            f"max_thinking_tokens={cap}, min_thinking_tokens={policy.min_thinking_tokens} and "
+            f"{least} tokens of thinking that the request or the server asks for and "
             f"{num_prefix_tokens} tokens of a forced answer's beginning; raise it, or lower those.",
             param="max_completion_tokens",
             code="budget_out_of_range",
         )
-    if cap is not None:
-        return replace(policy, max_answer_tokens=min(policy.max_answer_tokens, room - cap))
-    most = room - policy.min_thinking_tokens
-    answer = min(policy.max_answer_tokens, most, max(1, int(room * answer_share)))
-    return replace(policy, max_thinking_tokens=room - answer, max_answer_tokens=answer)
+    if is_cap_asked:
+        thinking = least
+    else:
+        answer = min(policy.max_answer_tokens, room - least, max(1, int(room * answer_share)))
+        thinking = room - answer if cap is None else min(room - answer, cap)
+    return replace(
+        policy,
+        max_thinking_tokens=thinking,
+        max_answer_tokens=min(policy.max_answer_tokens, room - thinking),
+    )

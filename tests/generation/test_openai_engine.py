@@ -1,11 +1,16 @@
 import asyncio
 import json
+import signal
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +21,7 @@ from s1ray.generation.chat.openai_engine import OpenAIEngine, build_body, list_u
 from tests.generation.chat_requests import POLICY, configure_endpoint
 from tests.generation.scripted_engines import GREEDY
 
+ROOT = Path(__file__).parents[2]
 ASK = ChatRequest(messages=(Message(role="user", content="1+1?"),), policy=POLICY, sampling=GREEDY)
 SERIAL_SECONDS = 10
 """After which requests that should come together have come one by one."""
@@ -39,6 +45,8 @@ class Script:
     at_once: int = 0
     together: threading.Barrier = field(default_factory=lambda: threading.Barrier(3))
     """Holds replies until three are asked for; broken where they do not come together."""
+    is_asked: threading.Event = field(default_factory=threading.Event)
+    """Set with the first request."""
     is_over: threading.Event = field(default_factory=threading.Event)
     """Set when nobody asks any more; a silent endpoint answers then."""
 
@@ -49,6 +57,10 @@ def endpoint(*steps: Any) -> Iterator[tuple[str, Script]]:
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            script.keys.append(self.headers["Authorization"])
+            self.answer(script.steps[0])
+
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             with lock:
@@ -63,6 +75,7 @@ def endpoint(*steps: Any) -> Iterator[tuple[str, Script]]:
                     script.together.wait(SERIAL_SECONDS)
                 time.sleep(0.05)  # for more than are allowed
                 step = make_reply(MESSAGE)
+            script.is_asked.set()
             if step == "silent":
                 script.is_over.wait()
                 step = make_reply(MESSAGE)
@@ -78,7 +91,7 @@ def endpoint(*steps: Any) -> Iterator[tuple[str, Script]]:
             status, headers, content = step if isinstance(step, tuple) else (200, {}, step)
             data = content.encode() if isinstance(content, str) else json.dumps(content).encode()
             self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(data))}.items():
+            for name, value in {"Content-Length": str(len(data)), **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(data)
@@ -224,6 +237,74 @@ def test_reply_in_an_unknown_form_is_named() -> None:
         pytest.raises(RuntimeError, match="unknown form: no 'choices' among text, usage"),
     ):
         ask(url)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"choices": ["2"], "usage": {"prompt_tokens": 1, "completion_tokens": 1}},
+        {"choices": [{"message": MESSAGE}], "usage": {"completion_tokens": 1}},
+    ],
+)
+def test_reply_without_a_message_or_without_what_it_cost_is_refused(reply: Any) -> None:
+    with (
+        endpoint(reply) as (url, _),
+        pytest.raises(RuntimeError, match=r"unknown form: .* among choices, usage.*prompt_tokens"),
+    ):
+        ask(url)
+
+
+def test_error_in_a_200_is_tried_again_and_said_in_the_endpoints_words() -> None:
+    trouble = {"error": {"message": "Provider returned error", "code": 502}}
+    with endpoint(trouble, make_reply(MESSAGE)) as (url, _):
+        assert ask(url)[0].num_tries == 2
+    with (
+        endpoint(trouble) as (url, _),
+        pytest.raises(RuntimeError, match=r"failed 4 times.*HTTP 200.*Provider returned error"),
+    ):
+        ask(url)
+
+
+def test_error_whose_body_is_cut_is_tried_again() -> None:
+    cut = (502, {"Content-Length": "1000", "Connection": "close"}, "Bad gate")
+    with endpoint(cut, make_reply(MESSAGE)) as (url, _):
+        assert ask(url)[0].num_tries == 2
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirection_is_refused_and_the_key_stays_here(
+    status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_KEY", "k")
+    with endpoint(make_reply(MESSAGE)) as (other, elsewhere):
+        moved = (status, {"Location": other}, "")
+        with (
+            endpoint(moved) as (url, _),
+            pytest.raises(ValueError, match=rf"HTTP {status}.*redirection is not followed"),
+        ):
+            ask(url, api_key_variable="SOME_KEY")
+    assert elsewhere.keys == []
+
+
+def test_interrupt_ends_a_process_that_waits_for_a_reply() -> None:
+    code = """
+        import asyncio, sys
+        from s1ray.generation.chat.openai_engine import OpenAIEngine
+        from tests.generation.chat_requests import configure_endpoint
+        from tests.generation.test_openai_engine import ASK
+        engine = OpenAIEngine(configure_endpoint(base_url=sys.argv[1], timeout_seconds=1800))
+        asyncio.run(engine.reply(ASK))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    with endpoint("silent") as (url, script):
+        asking = subprocess.Popen([*command, url], cwd=ROOT, stderr=subprocess.DEVNULL)
+        try:
+            assert script.is_asked.wait(120)
+            asking.send_signal(signal.SIGINT)
+            assert asking.wait(30) != 0
+        finally:
+            asking.kill()
+            asking.wait()
 
 
 def test_half_a_surrogate_pair_is_sent_as_it_is() -> None:

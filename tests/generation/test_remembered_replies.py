@@ -22,6 +22,7 @@ class _Counting:
         self.asked.append(text)
         if text == "bad":
             raise RuntimeError("busy")
+        await asyncio.sleep(0)
         return replace(REPLY, answer=text)
 
     def counters(self) -> Mapping[str, float]:
@@ -62,6 +63,23 @@ def test_what_was_answered_is_never_asked_again(tmp_path: Path) -> None:
 
     assert first == (["a", "b", "a"], ["a", "b"])
     assert second == (["b", "c"], ["c"])
+
+
+def test_equal_requests_under_way_are_asked_once_and_one_given_up_ends_no_other(
+    tmp_path: Path,
+) -> None:
+    engine = _Counting()
+
+    async def run(file: ReplyFile) -> list[str]:
+        asked = RememberedReplies(engine, file=file, digest=lambda _: "same")
+        tasks = [asyncio.create_task(asked.reply(_ask("a"))) for _ in range(3)]
+        await asyncio.sleep(0)
+        tasks[0].cancel()
+        return [(await task).answer for task in tasks[1:]]
+
+    with ReplyFile(tmp_path / "replies.jsonl") as file:
+        assert asyncio.run(run(file)) == ["a", "a"]
+    assert engine.asked == ["a"]
 
 
 def test_replies_survive_a_restart_whole_with_what_they_cost(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from tests.generation.scripted_engines import (
     ScriptedEngine,
     ToyTokenizer,
     ids_of,
+    is_masked,
     random_language,
     toy_tokens,
 )
@@ -75,6 +76,30 @@ def test_records_of_a_grid_are_the_same_with_and_without_sharing(
     alone, many = run(is_shared=False)
     assert shared == alone
     assert few <= many + 2 * len(order)
+
+
+def test_stop_that_begins_before_the_least_length_is_held_back_in_a_longer_request_too() -> None:
+    words = {(): 1, (1,): 2, (1, 2): 3}
+
+    def next_token(request: Request, generated: tuple[int, ...]) -> int:
+        token = words.get((*request.token_ids, *generated)[1:], 9)
+        return 8 if is_masked(request, generated, token) else token
+
+    async def run(engine: Engine) -> list[Generation]:
+        ask = Request(
+            token_ids=(4,),
+            stop_sequences=((1, 2, 3),),
+            min_tokens=1,
+            max_tokens=3,
+            sampling=GREEDY,
+        )
+        return [await engine.generate(replace(ask, max_tokens=length)) for length in (3, 6)]
+
+    plain = ScriptedEngine(next_token)
+    shared = SharedChains(plain, remembered_tokens=100, is_noise_positional=True)
+    expected = asyncio.run(run(plain))
+    assert expected[1].token_ids == (1, 2, 8, 9, 9, 9)
+    assert asyncio.run(run(shared)) == expected
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, SEEDED])

@@ -17,7 +17,6 @@ from s1ray.config.grading import (
 from s1ray.grading.benchmarks import (
     load_questions,
     present_questions,
-    read_rows,
     shuffle_options,
 )
 from s1ray.records import AnswerKind, Question
@@ -199,26 +198,8 @@ def test_empty_absent_and_unknown_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"absent.jsonl is no file"):
         load_questions("aime24", read_benchmark("aime24", path=str(tmp_path / "absent.jsonl")))
     (tmp_path / "rows.txt").write_text("x")
-    with pytest.raises(ValueError, match=r"rows.txt has no known format.*\.parquet"):
+    with pytest.raises(ValueError, match=r"rows.txt: its format is '.txt', and .*\.parquet"):
         load_questions("aime24", read_benchmark("aime24", path=str(tmp_path / "rows.txt")))
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "message"),
-    [
-        ("rows.jsonl", '{"a": 1}\n{"secret', "rows.jsonl: line 2 is not JSON: .* at character"),
-        ("rows.jsonl", "[1]\n", "line 1 holds list, not an object"),
-        ("rows.json", '{"secret": 1}', "holds no list"),
-        ("rows.json", "[1]", "row 0 holds int, not an object"),
-    ],
-)
-def test_broken_file_is_refused_without_showing_it(
-    tmp_path: Path, name: str, text: str, message: str
-) -> None:
-    (tmp_path / name).write_text(text)
-    with pytest.raises(ValueError, match=message) as caught:
-        list(read_rows(tmp_path / name))
-    assert "secret" not in str(caught.value)
 
 
 def test_unreachable_hub_says_to_use_a_local_copy(

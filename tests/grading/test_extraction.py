@@ -162,7 +162,9 @@ def test_any_text_is_survived(text: str) -> None:
         assert answer is None or answer.strip()
 
 
-@pytest.mark.parametrize("piece", ["\\boxed{", "<answer>", "Answer: \\[", "{", "final answer\t"])
+@pytest.mark.parametrize(
+    "piece", ["\\boxed{", "<answer>", "Answer: \\[", "{", "\\", "final answer\t"]
+)
 @pytest.mark.parametrize("kind", [AnswerKind.MATH, AnswerKind.LETTER])
 def test_time_is_linear_in_hostile_texts(piece: str, kind: AnswerKind) -> None:
     short, long = (time_extraction(piece * number, kind) for number in (10_000, 40_000))

@@ -1,8 +1,10 @@
 """Every trap of grading that is known, as one text and one gold answer each."""
 
+import time
+
 import pytest
 
-from s1ray.grading.grader import grade_answer
+from s1ray.grading.grader import grade_answer, start_grading
 from s1ray.records import AnswerKind, GradedAnswer, Verdict
 from tests.grading.settings import read_grading
 
@@ -180,6 +182,14 @@ def test_oversized_answer_is_compared_as_a_string_only(answer: str) -> None:
     for kind in (AnswerKind.MATH, AnswerKind.INTEGER):
         graded = grade(rf"\boxed{{{answer}}}", "5", kind)
         assert (graded.verdict, graded.layer) == (Verdict.INCORRECT, "string")
+
+
+@pytest.mark.parametrize("answer", ["5" + " " * 400 + "x", r"\text{" * 4000 + "5" + "}" * 4000])
+@pytest.mark.parametrize("kind", [AnswerKind.MATH, AnswerKind.INTEGER, AnswerKind.TEXT])
+def test_hostile_answer_holds_nobody_up(answer: str, kind: AnswerKind) -> None:
+    start = time.thread_time()
+    start_grading(rf"\boxed{{{answer}}}", gold="7", kind=kind, config=LAYERED)
+    assert time.thread_time() - start < 2.0  # milliseconds; patterns that go back take many seconds
 
 
 def test_gold_that_is_no_mathematics_is_left_to_the_string_layer() -> None:

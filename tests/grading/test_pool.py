@@ -1,5 +1,6 @@
 import asyncio
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -7,7 +8,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -112,6 +113,25 @@ def test_cheap_layers_need_no_process() -> None:
             pool.submit(root_plus(1)).result()
 
 
+def test_process_that_the_system_does_not_start_is_reported_and_tried_again() -> None:
+    with GraderPool(read_grading("layered", num_workers=1, deadline_seconds=20.0)) as pool:
+        with limited_file_handles():
+            future = pool.submit(root_plus(1))
+            with pytest.raises(RuntimeError, match=r"could not be started: .*num_workers"):
+                future.result(timeout=30)
+        assert pool.submit(root_plus(2)).result(timeout=90).verdict is Verdict.CORRECT
+
+
+def test_judge_that_breaks_is_heard_of() -> None:
+    def judge(*, gold: str, answer: str) -> bool:
+        raise KeyError(answer)
+
+    config = read_grading("layered", num_workers=1)
+    with GraderPool(config, judge=judge) as pool, pytest.raises(KeyError):
+        item = GradingItem(text="Answer: 4", gold="7", kind=AnswerKind.INTEGER)
+        pool.submit(item).result(timeout=30)
+
+
 def test_closed_pool_takes_nothing() -> None:
     pool = GraderPool(read_grading("layered", num_workers=1))
     pool.close()
@@ -185,6 +205,17 @@ def test_grading_process_sees_no_secret(monkeypatch: pytest.MonkeyPatch) -> None
         pool.submit(root_plus(0)).result()
         (child,) = find_children(os.getpid()) - others
         assert b"WANDB" not in Path(f"/proc/{child}/environ").read_bytes()
+
+
+@contextmanager
+def limited_file_handles() -> Iterator[None]:
+    """Let this process open no further file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def find_children(parent: int) -> set[int]:

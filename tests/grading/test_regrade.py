@@ -114,6 +114,8 @@ def test_rows_may_name_their_answer_kind(tmp_path: Path) -> None:
     [
         ({"gold": "1"}, {}, r"row 0 of in.jsonl has no field 'out.text'; it has gold"),
         ({"out": {"text": "1"}}, {}, "no field 'gold'"),
+        (ROWS[0], {"id": "name"}, r"row 0 of in.jsonl has no field 'name'; it has gold, ok, out"),
+        (ROWS[0], {"verdict": "okay"}, r"no row of in.jsonl has the field 'okay'.*fields.verdict"),
         ({**ROWS[0], "ok": "perhaps"}, {}, "row 0: the stored verdict ok='perhaps'"),
         ({**ROWS[0], "kind": "prose"}, {"answer_kind": "kind"}, "kind='prose' is no answer kind"),
     ],

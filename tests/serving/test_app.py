@@ -228,6 +228,26 @@ def test_engine_that_fails_in_a_stream_ends_it_with_an_error() -> None:
         assert httpx.post(f"{url}/v1/chat/completions", json=ASK).status_code == 200
 
 
+def test_stream_that_fails_is_counted() -> None:
+    with open_endpoint(BrokenEngine()) as url:
+        httpx.post(f"{url}/v1/chat/completions", json={**ASK, "stream": True})
+        assert 's1ray_requests_total{status="500"} 1' in httpx.get(f"{url}/metrics").text
+
+
+@pytest.mark.parametrize(
+    "idle",
+    [
+        {"stop": []},
+        {"logit_bias": {}},
+        {"tools": [], "tool_choice": "none"},
+        {"store": False},
+        {"user": "me", "metadata": {"a": "b"}},
+    ],
+)
+def test_field_that_asks_for_nothing_is_taken(url: str, idle: dict[str, Any]) -> None:
+    assert httpx.post(f"{url}/v1/chat/completions", json={**ASK, **idle}).status_code == 200
+
+
 def test_engine_that_keeps_failing_is_unhealthy_until_it_answers() -> None:
     with open_endpoint(BrokenEngine(3), unhealthy_failures=3) as url:
         healths = []

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from tests.generation.scripted_engines import ScriptedEngine
 from tests.serving.endpoints import open_endpoint, write_random
 
 ASK = {"model": "s1ray", "messages": [{"role": "user", "content": "abc"}]}
@@ -38,6 +39,12 @@ WRONG = {
     ),
     "unknown field": ({**ASK, "budgets": {}}, 400, "budgets"),
     "unhonoured field": ({**ASK, "stop": ["x"]}, 400, "stop"),
+    "unhonoured tools": ({**ASK, "tools": [{"type": "function"}]}, 400, "tools"),
+    "unhonoured name": (
+        {**ASK, "messages": [{"role": "user", "content": "abc", "name": "Ann"}]},
+        400,
+        "name",
+    ),
     "too many choices": ({**ASK, "n": 17}, 400, "n=17"),
     "long prompt": (
         {**ASK, "messages": [{"role": "user", "content": "a" * 300}]},
@@ -62,6 +69,20 @@ def test_wrong_request_is_refused_and_the_next_one_served(
     assert error["type"] in ("invalid_request_error", "not_found_error")
     assert named is None or named in error["message"]
     assert httpx.post(f"{url}/v1/chat/completions", json=ASK).status_code == 200
+
+
+def test_long_prompt_alone_is_told_from_other_refusals_by_its_code() -> None:
+    def code(asked: dict[str, object], engine: ScriptedEngine) -> str | None:
+        with open_endpoint(engine) as url:
+            made = httpx.post(f"{url}/v1/chat/completions", json={**ASK, **asked})
+        assert made.status_code == 400
+        return made.json()["error"]["code"]
+
+    small = write_random()
+    small.vocabulary_size = 1  # the tokenizer of another model
+    long = {"messages": [{"role": "user", "content": "a" * 300}]}
+    assert code(long, write_random()) == "context_length_exceeded"
+    assert code({}, small) is None
 
 
 def test_unknown_path_and_method_are_json_errors(url: str) -> None:

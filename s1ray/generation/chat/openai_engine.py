@@ -155,11 +155,12 @@ def _read_reply(
         usage = response.content.get("usage") or {}
         thinking, answer = _split_message(message)
         details = usage.get("completion_tokens_details") or {}
-        num_prompt, num_completion = usage.get("prompt_tokens", 0), usage["completion_tokens"]
+        num_prompt, num_completion = usage["prompt_tokens"], usage["completion_tokens"]
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise RuntimeError(
-            f"{config.base_url} answered in an unknown form: no {error} among "
-            f"{', '.join(sorted(response.content))}. It must be a chat completion with its usage."
+            f"{config.base_url} answered in an unknown form: {_describe_fault(error)} among "
+            f"{', '.join(sorted(response.content))}. It must be a chat completion with its usage, "
+            "prompt_tokens and completion_tokens."
         ) from error
     return ChatReply(
         thinking=thinking,
@@ -173,6 +174,10 @@ def _read_reply(
         cost_usd=_price(config, num_prompt=num_prompt, num_completion=num_completion),
         seconds=response.seconds,
     )
+
+
+def _describe_fault(error: Exception) -> str:
+    return f"no {error}" if isinstance(error, KeyError) else "a part of another type"
 
 
 def _split_message(message: Mapping[str, Any]) -> tuple[str, str]:

@@ -5,6 +5,7 @@ what was posted, so that a killed job, a larger set of questions or another grad
 was never answered. It does not know what is asked or who pays; one process writes at a time.
 """
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -95,16 +96,31 @@ class RememberedReplies:
         self._file = file
         self._digest = digest
         self._num_remembered = 0
+        self._running: dict[str, asyncio.Task[ChatReply]] = {}
 
     async def reply(self, request: ChatRequest) -> ChatReply:
-        """Return the reply of the file, or ask and keep it; raises as the engine does."""
+        """Return the reply of the file, or ask and keep it; raises as the engine does.
+
+        Equal requests under way wait for one reply.
+        """
         digest = self._digest(request)
         known = self._file.get(digest)
         if known is not None:
             self._num_remembered += 1
             return known
-        reply = await self._engine.reply(request)
-        self._file.add(digest, reply)
+        if digest in self._running:
+            self._num_remembered += 1
+        else:
+            self._running[digest] = asyncio.create_task(self._ask(request, digest=digest))
+        # Shielded: one that is given up does not end what another waits for.
+        return await asyncio.shield(self._running[digest])
+
+    async def _ask(self, request: ChatRequest, *, digest: str) -> ChatReply:
+        try:
+            reply = await self._engine.reply(request)
+            self._file.add(digest, reply)
+        finally:
+            del self._running[digest]
         return reply
 
     def counters(self) -> Mapping[str, float]:
@@ -112,5 +128,9 @@ class RememberedReplies:
         return {**self._engine.counters(), "remembered": self._num_remembered}
 
     async def close(self) -> None:
-        """Close the engine; the file is its owner's."""
+        """Give up what is under way and close the engine; the file is its owner's."""
+        running = list(self._running.values())
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
         await self._engine.close()

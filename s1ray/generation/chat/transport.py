@@ -8,11 +8,12 @@ import asyncio
 import http.client
 import json
 import random
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +40,16 @@ class _BusyError(Exception):
         self.retry_after_seconds = retry_after_seconds
 
 
+class _NoRedirection(urllib.request.HTTPRedirectHandler):
+    """Leaves a redirection an error: followed, it would take the key along to another host."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_NoRedirection)
+
+
 class Transport:
     """Posts to one endpoint, so many at a time and so many a minute."""
 
@@ -56,7 +67,8 @@ class Transport:
     ) -> None:
         self._base_url = base_url
         self._headers = {"Content-Type": "application/json", **headers}
-        self._executor = ThreadPoolExecutor(max_concurrency, thread_name_prefix="endpoint")
+        self._places = threading.Semaphore(max_concurrency)
+        self._is_closed = False
         self._pause_seconds = 60 / requests_per_minute if requests_per_minute else 0.0
         self._next_start = 0.0
         self._max_tries = max_tries
@@ -70,16 +82,14 @@ class Transport:
 
         Raises:
             ValueError: The endpoint refuses the request.
-            RuntimeError: It was busy, failing or cut off in every try.
+            RuntimeError: It was busy, failing or cut off in every try, or the way is closed.
         """
         complaint = ""
         for attempt in range(self._max_tries):
             await self._wait_for_turn()
             start = time.monotonic()
             try:
-                content = await asyncio.get_running_loop().run_in_executor(
-                    self._executor, self._post_once, path, body
-                )
+                content = await self._post_aside(path, body)
             except _BusyError as busy:
                 complaint = str(busy)
                 if attempt + 1 < self._max_tries:
@@ -94,7 +104,26 @@ class Transport:
 
     def close(self) -> None:
         """Begin no further request."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._is_closed = True
+
+    async def _post_aside(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Post in a thread of its own, for which the end of the process does not wait.
+
+        A pool's threads are joined there: Ctrl-C would last as long as the slowest reply.
+        """
+        future: Future[dict[str, Any]] = Future()
+
+        def run() -> None:
+            with self._places:
+                if not future.set_running_or_notify_cancel():
+                    return
+                try:
+                    future.set_result(self._post_once(path, body))
+                except BaseException as error:  # whoever waits hears of it
+                    future.set_exception(error)
+
+        threading.Thread(target=run, name="endpoint", daemon=True).start()
+        return await asyncio.wrap_future(future)
 
     async def _wait_for_turn(self) -> None:
         now = time.monotonic()
@@ -109,6 +138,8 @@ class Transport:
         return min(max(pause, retry_after_seconds), self._max_backoff_seconds)
 
     def _post_once(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        if self._is_closed:
+            raise RuntimeError(f"{self._base_url} is asked nothing more: its engine is closed.")
         self.num_tries += 1
         text = json.dumps(body, ensure_ascii=False, allow_nan=False)
         request = urllib.request.Request(
@@ -119,7 +150,7 @@ class Transport:
             method="POST",
         )
         try:
-            with urllib.request.urlopen(request, timeout=self._timeout_seconds) as reply:
+            with _OPENER.open(request, timeout=self._timeout_seconds) as reply:
                 content = json.loads(reply.read())
         except urllib.error.HTTPError as error:
             raise self._describe(error) from error
@@ -127,17 +158,24 @@ class Transport:
             raise _BusyError(f"{type(error).__name__}: {error}", retry_after_seconds=0) from error
         if not isinstance(content, dict):
             raise _BusyError("the reply is not a JSON object", retry_after_seconds=0)
+        if content.get("error"):
+            # Routers send 200 before they know how their own provider fares.
+            said = json.dumps(content["error"], ensure_ascii=False)[:SHOWN_CHARACTERS]
+            raise _BusyError(f"HTTP 200 with the error {said}", retry_after_seconds=0)
         return content
 
     def _describe(self, error: urllib.error.HTTPError) -> Exception:
         with error:
-            said = error.read().decode(errors="replace")[:SHOWN_CHARACTERS]
+            try:
+                said = error.read().decode(errors="replace")[:SHOWN_CHARACTERS]
+            except (OSError, http.client.HTTPException):  # cut off: the status says enough
+                said = ""
         message = f"HTTP {error.code} {said}"
         if error.code in BUSY:
             asked = error.headers.get("Retry-After", "")
             is_number = asked.replace(".", "", 1).isdigit()
             return _BusyError(message, retry_after_seconds=float(asked) if is_number else 0)
         return ValueError(
-            f"{error.url} refused the request: {message}. Check endpoint.model, endpoint.base_url, "
-            "the key and endpoint.extra."
+            f"{error.url} refused the request: {message}. Check endpoint.model, endpoint.base_url "
+            "(a redirection is not followed), the key and endpoint.extra."
         )

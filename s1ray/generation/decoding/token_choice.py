@@ -31,9 +31,10 @@ def choose_tokens(logits: Tensor, choices: Sequence[Choice]) -> list[int]:
         logits: [rows, vocabulary], any float type.
         choices: One per row.
     """
+    if any(choice.forbidden for choice in choices):
+        logits = logits.clone()
     for row, choice in enumerate(choices):
         if choice.forbidden:
-            logits = logits.clone()
             logits[row, sorted(choice.forbidden)] = float("-inf")
     chosen: list[int] = logits.argmax(dim=-1).tolist()
     for row, choice in enumerate(choices):

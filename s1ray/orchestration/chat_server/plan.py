@@ -64,7 +64,9 @@ def _describe_answers(recipe: Recipe) -> dict[str, Any]:
     """Return how answers come about where a request does not say."""
     described = describe_answering(recipe)
     shared = {name: described[name] for name in ("sampling", "engine", "format")}
-    return {**shared, "budget": recipe.server.budget.model_dump(mode="json")}
+    server = recipe.server
+    budget = server.budget.model_dump(mode="json")
+    return {**shared, "budget": budget | {"max_thinking_tokens": server.cap}}
 
 
 def _find_model(recipe: Recipe) -> PreparedModel:

@@ -48,7 +48,7 @@ def test_a_row_too_deep_to_parse_is_malformed_and_the_rest_is_read(tmp_path: Pat
 
 
 def test_a_file_of_no_known_format_is_refused_before_it_is_read(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").touch()
+    (tmp_path / "a.txt").touch()
 
-    with pytest.raises(ValueError, match=r"its format is '.csv'"):
+    with pytest.raises(ValueError, match=r"its format is '.txt'"):
         find_files(tmp_path, patterns=["*"])

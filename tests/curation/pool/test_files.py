@@ -57,7 +57,7 @@ def test_jsonl_hands_broken_lines_on_as_malformed(tmp_path: Path) -> None:
     [
         ("a.json", b'{"q": 1}', r"must be one JSON array of objects, and is a dict"),
         ("a.json", b"[1,", r"It must be one JSON array"),
-        ("a.csv", b"q\n1\n", r"its format is '.csv', and readable are .jsonl, .json, .parquet"),
+        ("a.txt", b"q\n1\n", r"its format is '.txt', and readable are .jsonl, .json, .csv, .parq"),
     ],
 )
 def test_unreadable_files_are_refused(

@@ -33,6 +33,7 @@ def plan(tiny: Tiny, tmp_path: Path) -> Callable[..., ServerPlan]:
     "override",
     [
         "server.budget.num_waits=1",
+        "server.limits.max_thinking_tokens=9",
         "sampling.temperature=0.5",
         "model.system_prompt=Think.",
         "model.delimiters=think_tags",
