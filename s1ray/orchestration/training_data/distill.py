@@ -16,6 +16,7 @@ from s1ray.generation.budget import BudgetPolicy, expand_policies
 from s1ray.generation.chat.asking import Asked, ask_all
 from s1ray.generation.chat.chat_engine import ChatEngine, ChatReply, ChatRequest
 from s1ray.grading.pool import GraderPool, GradingItem
+from s1ray.orchestration.answering.evaluation import describe_grading
 from s1ray.orchestration.answering.judge import check_judge, open_judge
 from s1ray.orchestration.dashboard.datasets import declare_dataset
 from s1ray.orchestration.run_directory.events import EventLog
@@ -100,7 +101,8 @@ def prepare_distill(recipe: Recipe) -> DistillPlan:
         "distillation": recipe.distillation.model_dump(
             mode="json", exclude={"max_consecutive_failures"}
         ),
-        "grading": recipe.grading.model_dump(mode="json", exclude={"pool"}),
+        # Said where nobody judges, too, by which earlier distillations are named.
+        "grading": {"judge": None, **describe_grading(recipe.grading)},
     }
     run = name_stage(recipe, stage="distill", slug=recipe.name, identity=identity)
     return DistillPlan(recipe=recipe, run=run, policy=policies[0], curation=curation)

@@ -107,6 +107,25 @@ def test_judge_without_its_key_is_refused_before_anything_is_asked(
         prepare(tiny(*chosen, key))
 
 
+@pytest.mark.parametrize(
+    ("change", "is_another"),
+    [
+        ("cache=elsewhere.jsonl", False),
+        ("endpoint.timeout_seconds=1", False),
+        ("endpoint.model=other", True),
+    ],
+)
+def test_distillation_is_named_by_its_judge_and_not_by_how_it_is_reached(
+    tiny: Compose, change: str, is_another: bool
+) -> None:
+    chosen = (*TEACHER, "grading=judged", "grading.judge.endpoint.api_key_variable=null")
+    name = prepare_distill(tiny(*chosen)).run.name
+
+    changed = prepare_distill(tiny(*chosen, f"grading.judge.{change}")).run.name
+
+    assert (changed != name) is is_another
+
+
 def test_what_the_teacher_said_is_kept_where_its_judge_fails(tiny: Compose, tmp_path: Path) -> None:
     is_up = threading.Event()
 
