@@ -155,19 +155,11 @@ def list_candidates(
 def measure_lengths(
     kind: LengthKind, *, count_tokens: CountTokens, judged_tokens: Mapping[str, int] | None
 ) -> Callable[[ReasoningTrace], int]:
-    """Return the measure by which traces are ranked.
-
-    Raises:
-        ValueError: Judges' thinking is asked for, and no judge was asked.
-    """
+    """Return the measure by which traces are ranked; judges' thinking where judges were asked."""
     if kind != "judges_thinking_tokens":
         return lambda trace: measure_length(trace, kind=kind, count_tokens=count_tokens)
-    if judged_tokens is None:
-        raise ValueError(
-            "selection.length=judges_thinking_tokens needs models that judge difficulty. Set "
-            "difficulty=base_model or another choice with judges, and "
-            "selection.after_difficulty=true."
-        )
+    # Where nobody judges, such a length is refused before a pool is read.
+    assert judged_tokens is not None
     return lambda trace: judged_tokens.get(trace.question.id, 0)
 
 
