@@ -61,6 +61,14 @@ def test_too_few_questions_to_group_are_refused() -> None:
         group_texts(["a", "b"], rules=CLUSTERS)
 
 
+def test_questions_that_are_too_much_alike_to_group_are_refused() -> None:
+    # Each kind has words of its own, and any two questions of one kind are equal.
+    texts = ["triangle circle", "prime divisor"] * 10
+
+    with pytest.raises(ValueError, match=r"num_clusters to at most 2"):
+        group_texts(texts, rules=CLUSTERS)
+
+
 def test_the_sources_subject_or_name_is_the_domain() -> None:
     questions = [
         make_item("a", source="math", domain="Algebra").trace.question,
