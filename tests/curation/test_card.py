@@ -41,7 +41,10 @@ def _curation() -> Curation:
 
 
 def test_card_counts_sources_domains_grades_and_lengths() -> None:
-    protected = [ProtectedQuestion(benchmark="b", item=str(n), text="t") for n in range(4)]
+    protected = [
+        ProtectedQuestion(benchmark="b", item=str(number), text="t", is_private=False)
+        for number in range(4)
+    ]
 
     card = describe_card(
         _curation(),

@@ -27,7 +27,9 @@ def _sums(*, num_questions: int, seed: int) -> list[PoolItem]:
 
 def _protect(items: Sequence[PoolItem]) -> list[ProtectedQuestion]:
     return [
-        ProtectedQuestion(benchmark="test", item=item.origin, text=item.trace.question.text)
+        ProtectedQuestion(
+            benchmark="test", item=item.origin, text=item.trace.question.text, is_private=False
+        )
         for item in items
     ]
 

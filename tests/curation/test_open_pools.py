@@ -44,7 +44,10 @@ def _protect(name: str) -> Iterator[ProtectedQuestion]:
     for row in read_file(find_reference(f"eval/{name}.jsonl.gz"), root=DATA):
         assert row.content is not None
         yield ProtectedQuestion(
-            benchmark=name, item=str(row.content[identifier]), text=str(row.content[text])
+            benchmark=name,
+            item=str(row.content[identifier]),
+            text=str(row.content[text]),
+            is_private=False,
         )
 
 

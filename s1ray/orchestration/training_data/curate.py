@@ -218,7 +218,12 @@ def _judge_pool(
 
 def _list_protected(plan: CurationPlan) -> list[ProtectedQuestion]:
     return [
-        ProtectedQuestion(benchmark=name, item=question.id, text=question.text)
+        ProtectedQuestion(
+            benchmark=name,
+            item=question.id,
+            text=question.text,
+            is_private=name in plan.protected.private,
+        )
         for name, questions in plan.protected.questions.items()
         for question in questions
     ]

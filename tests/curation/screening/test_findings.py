@@ -66,7 +66,7 @@ def _make_pool(seed: int) -> tuple[list[PoolItem], list[ProtectedQuestion]]:
         for number, text in enumerate(texts)
     ]
     protected = [
-        ProtectedQuestion(benchmark=f"b{number % 2}", item=str(number), text=text)
+        ProtectedQuestion(benchmark=f"b{number % 2}", item=str(number), text=text, is_private=False)
         for number, text in enumerate([*rng.sample(texts, 8), *_write_texts(rng, number=20)])
     ]
     return pool, protected
