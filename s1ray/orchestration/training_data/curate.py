@@ -17,7 +17,7 @@ from s1ray.curation.curate import CountTokens, Curation, check_enough, choose
 from s1ray.curation.funnel import FunnelRecorder
 from s1ray.curation.pool.item_file import ItemFile
 from s1ray.curation.pool.items import PoolItem, ProtectedQuestion, Rejection
-from s1ray.curation.pool.sources import fingerprint_pool, read_pool
+from s1ray.curation.pool.sources import Pool, fingerprint_pool
 from s1ray.curation.screening.findings import PoolFindings
 from s1ray.curation.screening.screening import (
     CurationRules,
@@ -50,6 +50,7 @@ SELECTED = "selected.jsonl"
 REJECTED = "rejected.jsonl"
 FUNNEL = "funnel.json"
 CARD = "card.json"
+CARD_PAGE = "card.md"
 DIFFICULTY = "difficulty.jsonl"
 """Each question's pass rate and thinking tokens, where models judged."""
 
@@ -142,10 +143,11 @@ def run_curate(plan: CurationPlan) -> Path:
             unit="words" if plan.model is None else "tokens",
         )
         write_json(run.path / CARD, card)
-        write_atomically(run.path / "card.md", render_card(card, title=run.name))
+        write_atomically(run.path / CARD_PAGE, render_card(card, title=run.name))
         facts = {"num_questions": len(curation.selected), "stand_ins": card["stand_ins"]}
         declare_dataset(run, files=[SELECTED, FUNNEL, CARD], facts=facts)
-        stage.files += [SELECTED, REJECTED, FUNNEL, CARD]
+        stage.files += [SELECTED, REJECTED, FUNNEL, CARD, CARD_PAGE]
+        stage.files += [DIFFICULTY] if plan.judges else []
         stage.summary["num_selected"] = len(curation.selected)
     for step in curation.funnel.steps:
         why = ", ".join(f"{name} {count}" for name, count in step.reasons)
@@ -177,7 +179,7 @@ def _curate(plan: CurationPlan, *, recorder: FunnelRecorder) -> Curation:
             return stack.enter_context(closing(ItemFile(items)))
 
         judges = _judge_pool(plan, protected=protected, stack=stack)
-        pool = read_pool(recipe.pool)
+        pool = Pool(recipe.pool)
         screened = keep(sift_pool(pool, judges=judges, rules=rules, recorder=recorder))
         check_enough(len(screened), selection=rules.selection, recorder=recorder)
         judged = _judge_difficulty(plan, screened)
@@ -199,7 +201,7 @@ def _judge_pool(
     """Return the judges of a pool's items: surveyed on Ray Data, or judging in turn."""
     recipe, config = plan.recipe, plan.recipe.decontamination
     if not isinstance(recipe.screening, RayScreeningConfig):
-        return judge_in_turn(read_pool(recipe.pool), protected=protected, config=config)
+        return judge_in_turn(Pool(recipe.pool), protected=protected, config=config)
     findings = stack.enter_context(
         PoolFindings(protected, config=config, ngrams=Surveyor(protected, config=config).ngrams)
     )

@@ -52,6 +52,16 @@ def test_an_endpoint_judges_by_its_pass_rate_and_is_not_asked_again(tiny: Compos
     assert again != path
 
 
+@pytest.mark.parametrize("name", ["difficulty.jsonl", "card.md"])
+def test_a_selection_that_lacks_a_file_is_made_again(tiny: Compose, name: str) -> None:
+    with teach(lambda *_: reply("Final Answer: 10000000")) as teacher:
+        path = _curate(tiny, teacher)
+        (path / name).unlink()
+        _curate(tiny, teacher)
+
+    assert (path / name).is_file()
+
+
 def test_no_judge_is_asked_where_too_few_questions_are_left_anyway(tiny: Compose) -> None:
     with (
         teach(lambda *_: reply("Final Answer: 1")) as teacher,
