@@ -217,16 +217,16 @@ def check_enough(num_left: int, *, selection: SelectionConfig, recorder: FunnelR
         ValueError: They are too few.
     """
     if isinstance(selection, FullSelectionConfig):
-        asked, num_wanted = "selection=full", 1
+        asked, num_wanted, fix = "selection=full", 1, "Enlarge the pool"
     else:
         num_wanted = selection.num_questions
         asked = f"selection.num_questions={num_wanted}"
+        fix = "Lower selection.num_questions, enlarge the pool"
     if num_left >= num_wanted:
         return
     raise ValueError(
         f"{asked}, and only {num_left} questions passed the steps before it "
-        f"({recorder.finish().summarise()}). Lower selection.num_questions, enlarge the pool, or "
-        "loosen the steps that dropped its questions."
+        f"({recorder.finish().summarise()}). {fix}, or loosen the steps that dropped its questions."
     )
 
 
