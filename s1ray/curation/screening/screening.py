@@ -118,9 +118,9 @@ def sift_pool(
     items = _sift_distinct(items, judge=judges.distinct, rules=rules, recorder=recorder)
     items = _check_ids(items)
     if judges.near is not None:
-        items = recorder.sift(items, step="deduplicate_near", judge=judges.near, stand_in=None)
-    items = recorder.sift(items, step="decontaminate", judge=judges.contamination, stand_in=None)
-    return recorder.sift(items, step="quality", judge=judge_quality(rules.quality), stand_in=None)
+        items = recorder.sift(items, step="deduplicate_near", judge=judges.near)
+    items = recorder.sift(items, step="decontaminate", judge=judges.contamination)
+    return recorder.sift(items, step="quality", judge=judge_quality(rules.quality))
 
 
 def _check_ids(items: Iterator[PoolItem]) -> Iterator[PoolItem]:
