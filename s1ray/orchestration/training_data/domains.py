@@ -13,7 +13,7 @@ from s1ray.config.curation import (
 from s1ray.config.recipe import Recipe
 from s1ray.curation.choice.difficulty import Verdicts, judge_difficulty
 from s1ray.curation.choice.diversity import UNREAD, ask_subject, read_subject
-from s1ray.curation.pool.files import read_labels
+from s1ray.curation.choice.labels import read_labels
 from s1ray.curation.pool.items import PoolItem
 from s1ray.generation.budget import expand_one
 from s1ray.generation.chat.chat_engine import ChatRequest, Message
