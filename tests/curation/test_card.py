@@ -3,11 +3,12 @@ from pathlib import Path
 
 from s1ray.config.pool import PoolConfig
 from s1ray.curation.card import describe_card, render_card
-from s1ray.curation.curate import Curation, curate
+from s1ray.curation.curate import Curation
 from s1ray.curation.funnel import Funnel, FunnelStep
 from s1ray.curation.pool.items import ProtectedQuestion
 from s1ray.curation.pool.sources import Pool
 from s1ray.curation.traces import format_traces
+from tests.curation.composed import curate
 from tests.curation.declared import SUMS, declare, declare_pool
 from tests.curation.made import make_item
 from tests.curation.rules import make_rules

@@ -15,7 +15,6 @@ from s1ray.config.curation import (
     SelectionConfig,
 )
 from s1ray.config.pool import PoolConfig
-from s1ray.curation.curate import curate
 from s1ray.curation.pool.files import read_file
 from s1ray.curation.pool.items import PoolItem, ProtectedQuestion, RefusedRow, Rejection
 from s1ray.curation.pool.sources import Pool
@@ -23,6 +22,7 @@ from s1ray.curation.screening.decontamination import judge_contamination
 from s1ray.curation.screening.screening import CurationRules
 from s1ray.curation.screening.words import spell_key
 from tests.choices import read_choice
+from tests.curation.composed import curate
 from tests.reference_data import DATA, find_reference
 
 BENCHMARKS = {

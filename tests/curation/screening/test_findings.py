@@ -14,8 +14,9 @@ from s1ray.curation.funnel import Funnel, FunnelRecorder
 from s1ray.curation.pool.items import PoolItem, ProtectedQuestion, Rejection
 from s1ray.curation.pool.sources import Pool
 from s1ray.curation.screening.findings import PoolFindings, SurveyedItem
-from s1ray.curation.screening.screening import screen_pool, sift_pool
+from s1ray.curation.screening.screening import sift_pool
 from s1ray.curation.screening.survey import Surveyor
+from tests.curation.composed import screen_pool
 from tests.curation.declared import declare, declare_pool
 from tests.curation.made import make_item
 from tests.curation.rules import make_rules
