@@ -127,7 +127,8 @@ def show_table(title: str, rows: list[dict[str, str]]) -> None:
         table.add_column(name, justify="right" if is_number else "left", overflow="fold")
     for row in rows:
         table.add_row(*row.values())
-    console.print(table)
+    # A list, such as runs=[a], is no markup.
+    console.print(table, markup=False)
 
 
 def print_result(path: str) -> None:
