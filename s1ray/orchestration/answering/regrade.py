@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -97,6 +97,18 @@ def grade_anew(
     return run.path
 
 
+def _regrade(
+    recipe: Recipe, samples: Iterable[EvaluatedSample], groups: Sequence[SampleGroup], grade: Grade
+) -> AsyncGenerator[EvaluatedSample | FailedSample, None]:
+    return regrade(
+        samples,
+        groups,
+        grade=grade,
+        runtime=recipe.evaluation.runtime,
+        max_in_flight=recipe.count_in_flight(),
+    )
+
+
 async def _regrade_all(
     recipe: Recipe, *, groups: Sequence[SampleGroup], answers: Path
 ) -> list[EvaluatedSample]:
@@ -106,13 +118,7 @@ async def _regrade_all(
         open_judge(recipe.grading.judge) as judge,
         GraderPool(recipe.grading, judge=judge) as pool,
     ):
-        async for outcome in regrade(
-            stored,
-            groups,
-            grade=grade_with(pool),
-            runtime=recipe.evaluation.runtime,
-            max_in_flight=recipe.count_in_flight(),
-        ):
+        async for outcome in _regrade(recipe, stored, groups, grade=grade_with(pool)):
             if isinstance(outcome, FailedSample):
                 failed.append(outcome)
             else:
@@ -183,13 +189,7 @@ async def grade_rest(
     failed: list[FailedSample] = []
     with show_progress(f"grade {label}", total=count_samples(groups)) as bar:
         progress = restore_progress(run, desk, groups=groups)
-        async for outcome in regrade(
-            aside,
-            groups,
-            grade=desk.grade,
-            runtime=recipe.evaluation.runtime,
-            max_in_flight=recipe.count_in_flight(),
-        ):
+        async for outcome in _regrade(recipe, aside, groups, grade=desk.grade):
             if isinstance(outcome, FailedSample):
                 failed.append(outcome)
             else:
