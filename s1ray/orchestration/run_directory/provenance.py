@@ -21,6 +21,8 @@ DIFF = "code.diff"
 """What stood uncommitted in the code that a run was made with; absent where nothing did."""
 ENVIRONMENT = "environment.txt"
 """Every package that a run was made with."""
+COMMAND = "S1RAY_COMMAND"
+"""Environment variable: the command whose work a process of Ray's does."""
 _VERSIONED = ("s1ray", "torch", "transformers", "ray", "wandb", "hydra-core", "math-verify")
 
 
@@ -50,7 +52,12 @@ def read_versions() -> dict[str, str]:
 
 
 def describe_command() -> str:
-    """Return the command line that started this process, as a user would type it."""
+    """Return the command line that started this process, as a user would type it.
+
+    A process of Ray's has none of its own; who gave it a job's work says by ``COMMAND`` which.
+    """
+    if COMMAND in os.environ:
+        return os.environ[COMMAND]
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     program = f"python -m {spec.name}" if spec else " ".join(["python", Path(sys.argv[0]).name])
     return redact_at_hand(" ".join([program, *map(shlex.quote, sys.argv[1:])]))

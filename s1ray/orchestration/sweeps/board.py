@@ -4,7 +4,6 @@ Each combination that W&B chooses is one ``jobs.sweep`` of one trial. The steps 
 as ever, so that agents on several machines repeat nothing, and budgets stay inside one evaluation.
 """
 
-import re
 import sys
 from collections.abc import Mapping
 from contextlib import redirect_stdout
@@ -25,12 +24,11 @@ from s1ray.config.search import (
 from s1ray.orchestration.dashboard.tracking import resolve_mode
 from s1ray.orchestration.run_directory.runs import begin_run, dump_config, write_atomically
 from s1ray.orchestration.sweeps.plan import SweepPlan
-from s1ray.orchestration.sweeps.space import label_value
+from s1ray.orchestration.sweeps.space import label_value, quote_label
 from s1ray.orchestration.sweeps.trial import BEST_ACCURACY
 from s1ray.orchestration.terminal import say
 
 SWEEP = "wandb_sweep.yaml"
-_PLAIN = re.compile(r"[A-Za-z0-9_.+-]([A-Za-z0-9_.+ -]*[A-Za-z0-9_.+-])?")
 
 
 def run_board_sweep(plan: SweepPlan) -> Path:
@@ -82,7 +80,7 @@ def describe_sweep(plan: SweepPlan) -> dict[str, Any]:
 def _describe_axis(axis: AxisConfig) -> Mapping[str, Any]:
     match axis:
         case OptionsAxisConfig():
-            return {"values": [_quote(name) for name in axis.options]}
+            return {"values": [quote_label(name) for name in axis.options]}
         case GridAxisConfig() | ChoiceAxisConfig():
             return {"values": [_spell(value) for value in axis.values]}
         case LogUniformAxisConfig():
@@ -93,14 +91,7 @@ def _spell(value: JsonValue) -> float | str:
     """Return a value as W&B passes it on: what is neither a number nor a word goes as JSON."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value
-    return _quote(value) if isinstance(value, str) else label_value(value)
-
-
-def _quote(label: str) -> str:
-    """Return a label as Hydra reads it back as one string, whatever stands in it."""
-    if _PLAIN.fullmatch(label) and isinstance(yaml.safe_load(label), str):
-        return label
-    return "'" + label.replace("'", "\\'") + "'"
+    return quote_label(value) if isinstance(value, str) else label_value(value)
 
 
 def is_for_agents(recipe: Recipe) -> bool:

@@ -8,6 +8,7 @@ same training run, which whoever comes first does.
 import dataclasses
 import json
 import os
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,13 +27,20 @@ from s1ray.orchestration.answering.evaluate import check_trained, list_trained
 from s1ray.orchestration.answering.evaluation import describe_protocol
 from s1ray.orchestration.answering.judge import check_judge
 from s1ray.orchestration.answering.questions import QuestionSet, read_questions
+from s1ray.orchestration.cluster.secrets_at_hand import redact_at_hand
 from s1ray.orchestration.dashboard.sink import RUN_ID, TRIAL
 from s1ray.orchestration.fine_tune.train import TrainPlan, prepare_train
 from s1ray.orchestration.run_directory.runs import Run
 from s1ray.orchestration.stage import name_stage
 from s1ray.orchestration.steps import Step, describe_step
 from s1ray.orchestration.sweeps.composing import compose_points
-from s1ray.orchestration.sweeps.space import Point, draw_points, equalise
+from s1ray.orchestration.sweeps.space import (
+    Point,
+    draw_points,
+    equalise,
+    label_value,
+    quote_label,
+)
 
 AGENT = (RUN_ID, "WANDB_SWEEP_ID")
 """Environment variables by which W&B's agent names its run and its sweep."""
@@ -53,6 +61,18 @@ class TrialPlan:
     """With the budgets of all its points."""
     training: TrainPlan
     points: tuple[Point, ...]
+
+    def spell_command(self, overrides: Sequence[str]) -> str:
+        """Return the command that runs this trial alone, of a sweep with these overrides."""
+        axes = self.recipe.search.axes.items()
+        fixed = {
+            f"search.axes.{name}.only": quote_label(label_value(axis.only))
+            for name, axis in axes
+            if axis.only is not None
+        }
+        kept = [word for word in overrides if word.split("=")[0] not in fixed]
+        words = [*kept, *(f"{key}={value}" for key, value in fixed.items())]
+        return redact_at_hand(shlex.join(["python", "-m", "jobs.sweep", *words]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,9 +8,12 @@ import itertools
 import json
 import math
 import random
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import yaml
 
 from s1ray.config.search import (
     AxisConfig,
@@ -21,6 +24,8 @@ from s1ray.config.search import (
     OptionsAxisConfig,
     SearchConfig,
 )
+
+_PLAIN = re.compile(r"[A-Za-z0-9_.+-]([A-Za-z0-9_.+ -]*[A-Za-z0-9_.+-])?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +54,13 @@ def label_value(value: Any) -> str:  # noqa: ANN401 - any JSON value
     if isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def quote_label(label: str) -> str:
+    """Return a label as Hydra reads it back as one string, whatever stands in it."""
+    if _PLAIN.fullmatch(label) and isinstance(yaml.safe_load(label), str):
+        return label
+    return "'" + label.replace("'", "\\'") + "'"
 
 
 def draw_points(search: SearchConfig) -> tuple[Point, ...]:

@@ -26,6 +26,7 @@ from s1ray.config.recipe import Recipe
 from s1ray.config.search import AshaConfig, MedianConfig, SchedulerConfig
 from s1ray.orchestration.answering.serve import start_serve
 from s1ray.orchestration.cluster.room import count_places
+from s1ray.orchestration.run_directory.provenance import COMMAND
 from s1ray.orchestration.run_directory.runs import RefusedError
 from s1ray.orchestration.sweeps.following import FollowedTrial, Report, StopRecord
 from s1ray.orchestration.sweeps.plan import SweepPlan, TrialPlan
@@ -48,6 +49,7 @@ class TrialActor(tune.Trainable):
 
     def _begin(self, config: Mapping[str, Any]) -> None:
         trial = self._plan.trials[config[_TRIAL]]
+        os.environ[COMMAND] = trial.spell_command(self._plan.overrides)
         self._followed = FollowedTrial(trial, stopped=record_stop(self._plan, trial))
 
     def reset_config(self, new_config: Mapping[str, Any]) -> bool:

@@ -1,5 +1,6 @@
 """A sweep on paper: what is trained, what is evaluated, and what points have in common."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,17 @@ def test_a_trial_has_the_training_of_the_same_recipe_run_alone(tmp_path: Path) -
     assert alone.trials[0].run == both.trials[1].run
     assert alone.trials[0].training.run == both.trials[1].training.run
     assert alone.run.name != both.run.name
+
+
+def test_the_command_of_a_trial_runs_it_alone(tmp_path: Path) -> None:
+    odd = '{kind: grid, setting: budget.wait_strings, values: [["it\'s"], [Hmm]], only: null}'
+    both = plan_sweep(tmp_path, *axes(data=DATA, wait=odd))
+
+    for trial in both.trials:
+        words = shlex.split(trial.spell_command(both.overrides))
+        assert words[:3] == ["python", "-m", "jobs.sweep"]
+        alone = plan_sweep(tmp_path, *words[3:])
+        assert [one.run for one in alone.trials] == [trial.run]
 
 
 @pytest.mark.parametrize(
