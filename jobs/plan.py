@@ -3,6 +3,7 @@
 Examples:
     python -m jobs.plan experiment=s1_32b
     python -m jobs.plan experiment=s1_32b cluster=h100_1x8 sharding=h100_8
+    python -m jobs.plan experiment=demo traces=mine.jsonl
 
 Output:
     Tables of memory, time and cost, all projections, and <storage>/plan/<run>/plan.json.

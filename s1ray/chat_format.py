@@ -245,12 +245,6 @@ def read_thinking_tokens(tokenizer: Tokenizer, delimiters: Delimiters) -> Thinki
                 f"the tokenizer does not spell the delimiter {text!r}. Choose another "
                 f"model.delimiters (one of {', '.join(sorted(DELIMITERS))}) or another tokenizer."
             )
-    turn_end = encode(tokenizer, render_turn_end(tokenizer).strip())
-    turn_ends = [*turn_end[:1]]
-    if tokenizer.eos_token_id is not None and tokenizer.eos_token_id not in turn_ends:
-        turn_ends.append(tokenizer.eos_token_id)
-    if not turn_ends:
-        raise ValueError("the tokenizer names no end-of-turn token; set its eos_token.")
     return ThinkingTokens(
         start=encode(tokenizer, delimiters.thinking_start),
         stop=encode(tokenizer, delimiters.thinking_stop),
@@ -258,7 +252,32 @@ def read_thinking_tokens(tokenizer: Tokenizer, delimiters: Delimiters) -> Thinki
         separator=encode(tokenizer, delimiters.answer_separator),
         newline=encode(tokenizer, "\n"),
         steps_over=encode(tokenizer, f"{delimiters.step_start}0") if delimiters.step_start else (),
-        turn_end=tuple(turn_ends),
+        turn_end=_read_turn_ends(tokenizer),
+    )
+
+
+def _read_turn_ends(tokenizer: Tokenizer) -> tuple[int, ...]:
+    """Return the tokens any of which ends a turn: the template's and the tokenizer's own."""
+    text = render_turn_end(tokenizer).strip()
+    ids = encode(tokenizer, text)
+    # Behind a special token (Phi-3's template writes two) there is nothing more to wait for.
+    if len(ids) > 1 and not _is_special(tokenizer, ids[0]):
+        raise ValueError(
+            f"the chat template ends a turn with {text!r}, which this tokenizer spells in "
+            f"{len(ids)} tokens; generation stops at one. Make {text!r} a special token, or "
+            "end the template's turns with the tokenizer's eos_token."
+        )
+    turn_ends = [*ids[:1]]
+    if tokenizer.eos_token_id is not None and tokenizer.eos_token_id not in turn_ends:
+        turn_ends.append(tokenizer.eos_token_id)
+    if not turn_ends:
+        raise ValueError("the tokenizer names no end-of-turn token; set its eos_token.")
+    return tuple(turn_ends)
+
+
+def _is_special(tokenizer: Tokenizer, token_id: int) -> bool:
+    return not tokenizer.decode(
+        [token_id], skip_special_tokens=True, clean_up_tokenization_spaces=False
     )
 
 

@@ -42,17 +42,18 @@ class LineFile:
         """Add a line; the newline is put behind it.
 
         Raises:
-            OSError: The disk did not take it; the file then ends with the line before.
+            OSError: The disk did not take it; the file then ends with the line before, as after
+                Ctrl-C in the middle of it.
         """
         left = memoryview(content + b"\n")
         size = self.size + len(left)
         try:
             while left:
                 left = left[os.write(self._file, left) :]
-        except OSError:
+            self.size = size
+        except BaseException:
             os.ftruncate(self._file, self.size)
             raise
-        self.size = size
 
     def sync(self) -> None:
         """Make every line durable against a failure of the machine."""

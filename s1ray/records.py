@@ -1,4 +1,4 @@
-"""The nouns that walk through the house, from pool row to metric; frozen and torch-free.
+"""The nouns that walk through the house, from pool row to graded answer; frozen and torch-free.
 
 This module knows no file format, no tokenizer and no model; it only names what the layers hand to
 one another.
@@ -92,6 +92,7 @@ class StepMetrics:
     """1 for the first step of the run, across resumes."""
     samples_consumed: int
     epoch: float
+    """Epochs done after this step."""
     loss_nats: float
     """The step's loss as weighted by ``loss_weighting``, nats per token."""
     grad_norm: float
@@ -99,19 +100,21 @@ class StepMetrics:
     num_tokens: int
     num_supervised_tokens: int
     padding_fraction: float
+    """Of all tokens computed in the step, those that only fill up rows."""
     balance_efficiency: float
     """Mean over maximum of the ranks' token counts in this step."""
     seconds: float
     tokens_per_second: float
     flops: float
     """Model FLOPs of the step, all ranks: matrix products of the parameters that multiply (no input
-    embedding) and causal attention at half its square, backward twice forward, no recompute."""
+    embedding) and causal attention at half its square. Backward is twice forward, once for the
+    product of a frozen weight; no recompute."""
     peak_memory_gib: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointRef:
-    """A checkpoint that exists: its manifest has been written and its files verified."""
+    """A checkpoint that exists: its manifest has been written."""
 
     path: str
     step: int
@@ -160,12 +163,3 @@ class GradedAnswer:
     """Which comparison decided: integer, number (other plain numbers), string, math_verify, letter,
     judge, judge_refused (incorrect, for the judge refuses to compare); None where nothing was
     compared to the end."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metric:
-    """One number with its name, as it goes to the run directory and then to the tracker."""
-
-    name: str
-    value: float
-    global_step: int

@@ -18,9 +18,9 @@ settings.load_profile("s1ray")
 
 
 @pytest.fixture(scope="session")
-def ray_head() -> Iterator[None]:
-    """One Ray of two CPUs for every test that needs one."""
-    ray.init(
+def ray_head() -> Iterator[Path]:
+    """One Ray of two CPUs for every test that needs one; its value is where it keeps its logs."""
+    context = ray.init(
         address="local",
         num_cpus=2,
         object_store_memory=200 * 2**20,
@@ -34,7 +34,7 @@ def ray_head() -> Iterator[None]:
             }
         },
     )
-    yield
+    yield Path(context.address_info["session_dir"])
     ray.shutdown()
 
 

@@ -5,7 +5,6 @@ Links can be throttled. Needs root and a kernel that has namespaces.
 
 import os
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.ray_nodes import START_SECONDS, Nodes, hide_directory
+from tests.waiting import wait_until
 
 INTERFACE = "eth0"
 ENVIRONMENT = {
@@ -102,11 +102,12 @@ def start_ray(nodes: Nodes, hosts: Sequence[Host], *, num_cpus: int = 1) -> None
 
 def _wait_for_head(nodes: Nodes, host: Host) -> None:
     probe = [*host.wrapper, "bash", "-c", f"</dev/tcp/{nodes.host}/{nodes.gcs_port}"]
-    deadline = time.monotonic() + START_SECONDS
-    while subprocess.run(probe, capture_output=True, check=False).returncode:
-        assert time.monotonic() < deadline
-        assert nodes.processes["head"].poll() is None
-        time.sleep(0.2)
+    wait_until(
+        lambda: subprocess.run(probe, capture_output=True, check=False).returncode == 0,
+        seconds=START_SECONDS,
+        process=nodes.processes["head"],
+        log=nodes.home / "head.log",
+    )
 
 
 def join(

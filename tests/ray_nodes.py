@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ import pytest
 
 from s1ray.orchestration.cluster.session import ROOT
 from tests.ports import free_port
+from tests.waiting import wait_until
 
 RAY = Path(sys.executable).with_name("ray")
 START_SECONDS = 120
@@ -198,11 +198,10 @@ def hide_directory(directory: Path) -> tuple[str, ...]:
 
 
 def wait_for_port(host: str, port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        assert process.poll() is None, process.args
+    """Wait until a process listens."""
+
+    def is_open() -> bool:
         with socket.socket() as probe:
-            if probe.connect_ex((host, port)) == 0:
-                return
-        time.sleep(0.2)
-    raise TimeoutError
+            return probe.connect_ex((host, port)) == 0
+
+    wait_until(is_open, seconds=START_SECONDS, process=process)

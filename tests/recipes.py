@@ -14,13 +14,16 @@ TRACE = (
 )
 
 
+def compose_recipe(*overrides: str) -> Recipe:
+    """The recipe of a command line."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        composed = compose("recipe", overrides=list(overrides))
+    return parse_config(composed, Recipe)
+
+
 def compose_tiny(storage: Path, *overrides: str) -> Recipe:
     """experiment=tiny with overrides, its runs below a directory."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = compose(
-            "recipe", overrides=["experiment=tiny", f"paths.storage={storage}", *overrides]
-        )
-    return parse_config(composed, Recipe)
+    return compose_recipe("experiment=tiny", f"paths.storage={storage}", *overrides)
 
 
 def write_traces(directory: Path) -> Path:

@@ -1,9 +1,12 @@
 """Files of lines that a kill, a full disk or a reader at the wrong moment leaves whole."""
 
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from s1ray.line_file import LineFile, read_whole_lines
 
@@ -49,6 +52,27 @@ def test_torn_line_longer_than_what_is_read_at_once_is_cut(tmp_path: Path) -> No
 
     assert fill(path) == 3_000_000
     assert path.read_bytes() == WHOLE
+
+
+def test_line_that_ctrl_c_tears_is_cut_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, write = tmp_path / "lines", os.write
+    file = LineFile(path)
+    file.append(b"one")
+
+    def write_half(descriptor: int, content: memoryview) -> int:
+        write(descriptor, content[: len(content) // 2])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", write_half)
+        with pytest.raises(KeyboardInterrupt):
+            file.append(b"torn")
+    file.append(b"two")
+    file.close()
+
+    assert path.read_bytes() == b"one\ntwo\n"
 
 
 def test_killed_writer_leaves_every_line_it_added(tmp_path: Path) -> None:

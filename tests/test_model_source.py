@@ -439,13 +439,57 @@ def test_staged_directory_removes_what_a_killed_writer_of_its_target_left(tmp_pa
     assert (target / "weights").read_text(encoding="utf-8") == "whole"
 
 
-def test_staged_directory_keeps_the_old_target_while_there_is_no_other(tmp_path: Path) -> None:
+def test_staged_directory_puts_back_what_a_writer_killed_in_mid_replacement_moved(
+    tmp_path: Path,
+) -> None:
+    target = tmp_path / "export"
     moved = tmp_path / ".export.4194305.old"  # one more than the largest process number
     moved.mkdir()
-    with staged_directory(tmp_path / "export", is_replacing=True):
-        assert moved.exists()
-    with staged_directory(tmp_path / "export", is_replacing=True):
-        assert not moved.exists()
+    (moved / "old").write_text("old", encoding="utf-8")
+
+    with staged_directory(target, is_replacing=True) as staging:
+        assert (target / "old").exists()
+        (staging / "new").write_text("new", encoding="utf-8")
+
+    assert [path.name for path in target.iterdir()] == ["new"]
+    assert [path.name for path in tmp_path.iterdir()] == ["export"]
+
+
+def test_staged_directory_that_cannot_be_moved_keeps_the_old_target(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, rename = tmp_path / "export", Path.rename
+    target.mkdir()
+    (target / "old").write_text("old", encoding="utf-8")
+
+    def fail_for_staging(path: Path, name: Path) -> Path:
+        if path.suffix == ".partial":
+            raise OSError(errno.EIO, "lost")
+        return rename(path, name)
+
+    monkeypatch.setattr(Path, "rename", fail_for_staging)
+    with pytest.raises(OSError, match="lost"), staged_directory(target, is_replacing=True):
+        pass
+
+    assert [path.name for path in target.iterdir()] == ["old"]
+    assert [path.name for path in tmp_path.iterdir()] == ["export"]
+
+
+def test_staged_directory_is_there_even_where_the_old_target_cannot_be_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "export"
+    target.mkdir()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EBUSY, "busy")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "rmdir", refuse)
+        with staged_directory(target, is_replacing=True) as staging:
+            (staging / "new").write_text("new", encoding="utf-8")
+
+    assert [path.name for path in target.iterdir()] == ["new"]
 
 
 def test_build_once_removes_what_a_killed_process_left(tmp_path: Path) -> None:

@@ -28,19 +28,19 @@ class DoctorConfig(Section):
     """How long a file that one node wrote may take to appear on another."""
     clock_skew_seconds: PositiveFloat
     """Between two nodes; leases and logs compare their clocks."""
-    least_storage_gib: PositiveFloat
+    min_storage_gib: PositiveFloat
     """Free below ``paths.storage``."""
-    least_temporary_gib: PositiveFloat
+    min_temporary_gib: PositiveFloat
     """Free where temporary files go, on every node."""
-    least_memory_share: Share
+    min_memory_share: Share
     """Of the planned memory that every GPU must have."""
-    least_power_share: Share
+    min_power_share: Share
     """Of its default that a GPU's power limit must have."""
     message_mib: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
     """Sizes of the all-reduces that the network is measured with; the last one counts."""
     num_repeats: PositiveInt
     """All-reduces of each size; the fastest counts."""
-    least_network_share: Share
+    min_network_share: Share
     """Of the planned rate between nodes; less is a failure."""
     good_network_share: Share
     """Less than this of the planned rate is a warning."""

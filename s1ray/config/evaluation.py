@@ -20,8 +20,9 @@ Percent = Annotated[float, Field(ge=0, le=100)]
 class EvaluationRuntimeConfig(Section):
     """How an evaluation is carried out; nothing here changes a result."""
 
-    max_in_flight: PositiveInt
-    """Questions being solved at once, over all replicas."""
+    max_in_flight: PositiveInt | None
+    """Samples being solved, or stored answers being graded, at once, over all replicas; None for
+    as many as the replicas work on."""
     max_attempts: PositiveInt
     """How often a question is tried before it is reported as failed."""
     retry_seconds: NonNegativeFloat
@@ -32,14 +33,6 @@ class EvaluationRuntimeConfig(Section):
     """Samples after which the file is made durable."""
     sync_seconds: PositiveFloat
     """How old a sample may grow before the file is made durable."""
-
-
-class BudgetSweepConfig(Section):
-    """How the budgets of one evaluation are generated; its results do not depend on it."""
-
-    share_chains: bool
-    """Whether a smaller budget reads its thinking from a longer chain, and "wait 2" begins where
-    "wait 1" ended (engine.remembered_tokens long); false generates every budget by itself."""
 
 
 class EvaluationConfig(Section):
@@ -77,8 +70,6 @@ class ComparatorConfig(Section):
     """One system's published scores."""
 
     name: str
-    is_base: bool
-    """Whether this is the model that s1 is fine-tuned from."""
     source: str
     """A key of ``sources``."""
     accuracy_percent: dict[str, Percent]

@@ -18,7 +18,7 @@ Names = Annotated[tuple[str, ...], Field(min_length=1)]
 Revision = Annotated[str, StringConstraints(pattern="^[0-9a-f]{40}$")]
 
 
-class PoolConfig(Section):
+class GraderProcessesConfig(Section):
     """The grader's processes; none of it changes a verdict but a time-out."""
 
     num_workers: Annotated[int, Field(ge=1)]
@@ -33,7 +33,7 @@ class PoolConfig(Section):
     """Address space of one process."""
 
 
-class JudgeConfig(Section):
+class AnswerJudgeConfig(Section):
     """A model behind an endpoint that has the last word on answers no layer found equal."""
 
     endpoint: EndpointConfig
@@ -69,8 +69,8 @@ class GradingConfig(Section):
     tolerance: Annotated[float, Field(ge=0)]
     """Largest difference of two plain numbers of which one may be rounded: absolute for gold
     numbers above 1, else as a part of them. Math-Verify, beyond that, rounds to six decimals."""
-    pool: PoolConfig
-    judge: JudgeConfig | None
+    pool: GraderProcessesConfig
+    judge: AnswerJudgeConfig | None
     """null: no judge, as everywhere unless it is asked for."""
 
 
@@ -93,7 +93,7 @@ class RowFields(Section):
     """Text that belongs before the question; empty for none."""
 
 
-class OptionsConfig(Section):
+class ChoicesConfig(Section):
     """Multiple choice: the row's answer is the right option, shuffled among the others."""
 
     incorrect: Names
@@ -114,7 +114,7 @@ class RowsBenchmarkConfig(Section):
     answer_kind: AnswerKindName
     prompt: str
     """The user turn, with {question}; multiple choice also has {A}, {B}, ...."""
-    options: OptionsConfig | None
+    options: ChoicesConfig | None
     is_private: bool
     """The authors ask that questions are not published: they are never printed, logged or sent."""
     licence: str

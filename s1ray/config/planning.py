@@ -67,9 +67,6 @@ class AssumptionsConfig(Section):
 class AdviceConfig(Section):
     """What the advice may try."""
 
-    loss_chunk_tokens: PositiveInt
-    lora_choice: str
-    """The training configuration that trains adapters."""
     block_step_tokens: PositiveInt
     """A shorter block or row is advised as a multiple of this."""
     least_relief: Share
@@ -81,6 +78,8 @@ class AdviceConfig(Section):
 class LengthsConfig(Section):
     """Lengths of a training set known by its statistics: a lognormal, cut at the longest."""
 
+    origin: str
+    """The set, as a pool's source names it."""
     num_samples: PositiveInt
     median_tokens: PositiveFloat
     sigma: NonNegativeFloat
@@ -129,11 +128,12 @@ class PlanningConfig(Section):
     assumptions: AssumptionsConfig
     advice: AdviceConfig
     lora_training: TrainingConfig
-    """``advice.lora_choice``; only its adapters are read."""
+    """A choice of conf/training; only its adapters are read, for advice."""
     known_models: dict[str, dict[str, int | bool | str]]
     """config.json by Hugging Face id, for planning without the hub."""
-    unread_lengths: Literal["s1k", "r1"]
-    """Which of ``report_lengths`` stands in for traces that are not here yet."""
+    unread_lengths: Literal["s1k", "r1"] | None
+    """Which of ``report_lengths`` stands in for traces that are not here yet; null: the one with
+    the origin of the pool, if any."""
     report_model: dict[str, int | bool | str]
     """The keys of a Hugging Face config.json that fix the shape of the reports' model."""
     report_lengths: dict[Literal["s1k", "r1"], LengthsConfig]

@@ -15,7 +15,7 @@ from s1ray.config.curation import (
     SelectionConfig,
 )
 from s1ray.config.distillation import DistillationConfig
-from s1ray.config.evaluation import BudgetSweepConfig, ComparatorsConfig, EvaluationConfig
+from s1ray.config.evaluation import ComparatorsConfig, EvaluationConfig
 from s1ray.config.generation import (
     BudgetConfig,
     EndpointConfig,
@@ -76,7 +76,6 @@ class Recipe(Section):
     server: ServerConfig
     """The chat endpoint of ``jobs.serve``."""
     evaluation: EvaluationConfig
-    sweep: BudgetSweepConfig
     cluster: ClusterConfig
     """The hardware that ``jobs.plan`` plans for."""
     planning: PlanningConfig
@@ -92,6 +91,10 @@ class Recipe(Section):
     paths: PathsConfig
     ray: RayConfig
     lease: LeaseConfig
+
+    def count_in_flight(self) -> int:
+        """Return how many samples are solved, or stored answers graded, at once."""
+        return self.evaluation.runtime.max_in_flight or self.serving.count_groups()
 
     @model_validator(mode="after")
     def _check_replicas(self) -> Self:

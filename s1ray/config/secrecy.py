@@ -95,7 +95,13 @@ def list_exposed(content: object, *, known: Iterable[str], path: str = "") -> It
 
 
 def redact(text: str, *, known: Iterable[str]) -> str:
-    """Return the text without the secrets that are known, and those that have a known shape."""
+    """Return the text without the secrets that are known, and those that have a known shape.
+
+    Args:
+        text: Of any kind.
+        known: Secrets that are known by value; one that is too short to be told from a word stays.
+    """
     for secret in known:
-        text = text.replace(secret, REDACTED)
+        if len(secret) >= _SHORTEST:
+            text = text.replace(secret, REDACTED)
     return _LOGIN.sub(REDACTED, _SHAPES.sub(REDACTED, text))

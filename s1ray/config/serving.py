@@ -19,3 +19,7 @@ class ServingConfig(Section):
     abandoned_seconds: PositiveFloat
     """Silence of the job on another host after which its replicas end themselves, so that a killed
     job holds no part of a cluster. Several times lease.stale_seconds: storage may show late."""
+
+    def count_groups(self) -> int:
+        """Return how many samples all replicas work on at once."""
+        return self.num_replicas * self.groups_per_replica

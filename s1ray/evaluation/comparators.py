@@ -1,10 +1,9 @@
 """Scores that others published, to stand beside ours in tables and figures.
 
 They are quoted, not measured here, and each carries its source. The numbers live in the
-configuration; this module only picks them.
+configuration; this module only lists them.
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 from s1ray.config.evaluation import ComparatorsConfig
@@ -18,8 +17,6 @@ class Comparator:
     benchmark: str
     accuracy: float
     """0 to 1."""
-    is_base: bool
-    """Whether this is the model that s1 is fine-tuned from."""
     is_drawn: bool
     """Whether it is a line in the figure of accuracy."""
     source: str
@@ -42,29 +39,23 @@ class PublishedPoint:
     """Where it was published."""
 
 
-def list_comparators(
-    config: ComparatorsConfig, *, benchmarks: Collection[str]
-) -> tuple[Comparator, ...]:
-    """Return the published scores on these benchmarks, systems in the order of the file."""
+def list_comparators(config: ComparatorsConfig) -> tuple[Comparator, ...]:
+    """Return the published scores, systems in the order of the file."""
     return tuple(
         Comparator(
             system=system.name,
             benchmark=benchmark,
             accuracy=percent / 100,
-            is_base=system.is_base,
             is_drawn=system.name in config.drawn,
             source=config.sources[system.source],
         )
         for system in config.systems
         for benchmark, percent in system.accuracy_percent.items()
-        if benchmark in benchmarks
     )
 
 
-def list_published_points(
-    config: ComparatorsConfig, *, benchmarks: Collection[str]
-) -> tuple[PublishedPoint, ...]:
-    """Return the published points on these benchmarks, curve by curve."""
+def list_published_points(config: ComparatorsConfig) -> tuple[PublishedPoint, ...]:
+    """Return the published points, curve by curve."""
     return tuple(
         PublishedPoint(
             system=curve.system,
@@ -76,5 +67,4 @@ def list_published_points(
         )
         for curve in config.curves
         for tokens, percent in curve.points
-        if curve.benchmark in benchmarks
     )

@@ -43,6 +43,7 @@ async def evaluate(
     store: SampleStore,
     aside: SampleStore,
     runtime: EvaluationRuntimeConfig,
+    max_in_flight: int,
 ) -> AsyncGenerator[EvaluatedSample | FailedSample, None]:
     """Do what neither store has; each sample is in the store before it is yielded.
 
@@ -53,7 +54,8 @@ async def evaluate(
         grade: Grades. A sample it fails at is put aside, since its generation is good.
         store: Takes the samples.
         aside: Takes those that could not be graded, as ``UNGRADED``; ``regrade`` is for them.
-        runtime: How many groups at once, and what a failure leads to.
+        runtime: What a failure leads to.
+        max_in_flight: Groups solved at once.
 
     Yields:
         Samples in the order of the store. A ``FailedSample`` is in neither store; what is put aside
@@ -70,6 +72,7 @@ async def evaluate(
         store=store,
         aside=aside,
         runtime=runtime,
+        max_in_flight=max_in_flight,
         outcomes=asyncio.Queue(),
     )
     outcomes = run.follow()
@@ -92,6 +95,7 @@ class _Run:
     store: SampleStore
     aside: SampleStore
     runtime: EvaluationRuntimeConfig
+    max_in_flight: int
     outcomes: asyncio.Queue[EvaluatedSample | FailedSample]
     consecutive_failures: int = 0
 
@@ -121,7 +125,7 @@ class _Run:
     async def _work_off(self) -> None:
         workers = [
             asyncio.create_task(self._work(first))
-            for first in islice(self.todo, self.runtime.max_in_flight)
+            for first in islice(self.todo, self.max_in_flight)
         ]
         try:
             await asyncio.gather(*workers)
@@ -221,6 +225,7 @@ async def regrade(
     *,
     grade: Grade,
     runtime: EvaluationRuntimeConfig,
+    max_in_flight: int,
 ) -> AsyncGenerator[EvaluatedSample | FailedSample, None]:
     """Grade stored samples anew, in their order; nothing is generated.
 
@@ -228,8 +233,9 @@ async def regrade(
         samples: As ``store.read_samples`` yields them.
         groups: The plan they come from, for the questions' answer kinds.
         grade: As in ``evaluate``; a sample it fails at is yielded as failed.
-        runtime: How many samples at once, and after how many failures in a row it ends early:
-            each of them may have cost the tries and pauses of an endpoint that is gone.
+        runtime: After how many failures in a row it ends early: each of them may have cost the
+            tries and pauses of an endpoint that is gone.
+        max_in_flight: Samples graded at once.
 
     Raises:
         ValueError: A sample belongs to no group.
@@ -237,7 +243,7 @@ async def regrade(
     by_item = {(group.benchmark, group.question.id): group for group in groups}
     stream = iter(samples)
     num_failures = 0
-    while batch := list(islice(stream, runtime.max_in_flight)):
+    while batch := list(islice(stream, max_in_flight)):
         asked = [(_find_group(sample, by_item), sample) for sample in batch]
         for outcome in await asyncio.gather(*(_grade_anew(*each, grade=grade) for each in asked)):
             num_failures = num_failures + 1 if isinstance(outcome, FailedSample) else 0

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from s1ray.closing import ClosedAtEnd
 from s1ray.config.generation import Accounting
-from s1ray.config.grading import JudgeConfig
+from s1ray.config.grading import AnswerJudgeConfig
 from s1ray.generation.budget import BudgetPolicy
 from s1ray.generation.chat.chat_engine import ChatEngine, ChatRequest, Message
 from s1ray.generation.engine import Sampling
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 class ChatJudge(ClosedAtEnd):
     """Asks a chat engine, from any number of threads; what it was told before it does not ask."""
 
-    def __init__(self, config: JudgeConfig, engine: ChatEngine) -> None:
+    def __init__(self, config: AnswerJudgeConfig, engine: ChatEngine) -> None:
         """Read what was judged before and begin to take questions.
 
         Args:

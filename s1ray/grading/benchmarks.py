@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from s1ray.config.grading import (
+    ChoicesConfig,
     GeneratedBenchmarkConfig,
     GoldForm,
     HubFile,
-    OptionsConfig,
     RowsBenchmarkConfig,
 )
 from s1ray.grading.extraction import extract_answer
@@ -122,7 +122,7 @@ def _read_question(row: Row, *, where: str, name: str, config: RowsBenchmarkConf
 
 
 def _read_options(
-    row: Row, right: str, *, item: str, where: str, config: OptionsConfig
+    row: Row, right: str, *, item: str, where: str, config: ChoicesConfig
 ) -> tuple[tuple[str, ...], str]:
     wrong = [_read_field(row, (field,), where=where) for field in config.incorrect]
     return shuffle_options(right, wrong, seed=config.seed, item=item)

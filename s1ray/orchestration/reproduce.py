@@ -2,19 +2,21 @@
 
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from s1ray.config.recipe import Recipe
 from s1ray.orchestration.answering.evaluate import (
     RESULTS,
+    check_trained,
     gather_results,
     list_trained,
     plan_trained,
     show_results,
 )
 from s1ray.orchestration.answering.evaluation import EvaluationPlan, plan_evaluation, run_evaluation
-from s1ray.orchestration.answering.judge import check_judge
 from s1ray.orchestration.answering.questions import read_questions
 from s1ray.orchestration.cluster.session import ray_session
 from s1ray.orchestration.fine_tune.accounts import sum_costs
@@ -59,21 +61,21 @@ def prepare_reproduce(recipe: Recipe) -> ReproducePlan:
         ValueError: Something that a stage needs is missing or wrong.
     """
     training = prepare_train(recipe)
+    questions = read_questions(recipe)
     base = plan_evaluation(
         recipe,
         model=training.model,
         label="base",
-        questions=read_questions(recipe),
+        questions=questions,
         budget=recipe.base_budget,
     )
+    check_trained(recipe, training, questions=questions)
     identity = {
         "training": training.run.name,
         "base": base.run.name,
         "budget": recipe.budget.model_dump(mode="json"),
     }
     run = name_stage(recipe, stage="reproduce", slug=recipe.name, identity=identity)
-    if not run.is_finished:
-        check_judge(recipe.grading)
     return ReproducePlan(recipe=recipe, run=run, base=base, training=training)
 
 
@@ -136,7 +138,7 @@ def _conclude(plan: ReproducePlan, trained: EvaluationPlan) -> None:
         "train": training.run.path,
         "trained": trained.run.path,
     }
-    describe_stages(run, stages)
+    update_description(run, **describe_stages(run, stages))
     write_page(
         [run.path],
         labels=None,
@@ -147,11 +149,14 @@ def _conclude(plan: ReproducePlan, trained: EvaluationPlan) -> None:
     finish_run(run, files=[RESULTS, REPORT], summary={"stages": sorted(stages)})
 
 
-def describe_stages(run: Run, stages: dict[str, Path]) -> None:
-    """Record in ``run.json`` where the stages lie and how long each took."""
-    summaries = {name: (read_manifest(path) or {})["summary"] for name, path in stages.items()}
-    update_description(
-        run,
-        steps={name: os.path.relpath(path, run.path) for name, path in stages.items()},
-        seconds={name: summary["seconds"] for name, summary in summaries.items()},
-    )
+def describe_stages(run: Run, stages: Mapping[str, Path]) -> dict[str, Any]:
+    """Return what ``run.json`` says of a run's stages: where they lie and how long each took.
+
+    One that was removed, such as the curation of a training that is finished, has no seconds; a
+    page says that it is missing.
+    """
+    found = {name: read_manifest(path) for name, path in stages.items()}
+    return {
+        "steps": {name: os.path.relpath(path, run.path) for name, path in stages.items()},
+        "seconds": {name: one["summary"]["seconds"] for name, one in found.items() if one},
+    }

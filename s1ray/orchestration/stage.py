@@ -32,6 +32,8 @@ class Stage:
 
     files: list[str] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
+    description: dict[str, Any] = field(default_factory=dict)
+    """Of ``run.json``: what is to stand there in place of what does."""
 
 
 def name_stage(recipe: Recipe, *, stage: str, slug: str, identity: Mapping[str, Any]) -> Run:
@@ -71,7 +73,7 @@ def open_stage(run: Run, recipe: Recipe, *, is_starting_over: bool = False) -> I
         clock = stack.enter_context(time_attempt(run.path, last_heard=last_heard))
         yield stage
         seconds = round(clock.total_seconds, 1)
-        update_description(run, seconds={run.stage: seconds})
+        update_description(run, **{"seconds": {run.stage: seconds}, **stage.description})
         finish_run(run, files=stage.files, summary={"seconds": seconds, **stage.summary})
 
 

@@ -56,7 +56,8 @@ class _LogBar:
         if now - self._spoke < LOG_SECONDS and completed < self._total:
             return
         self._spoke = now
-        console.print(f"{self._title}: {completed}/{self._total} {note}", soft_wrap=True)
+        line = f"{self._title}: {completed}/{self._total} {note}"
+        console.print(line, soft_wrap=True, markup=False)
 
 
 @contextmanager
@@ -66,11 +67,11 @@ def show_progress(title: str, *, total: int) -> Iterator[Bar]:
         yield _LogBar(title, total)
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=console) as progress:
         yield _TerminalBar(progress, title, total)
@@ -121,12 +122,13 @@ def complain(text: str) -> None:
 
 def show_table(title: str, rows: list[dict[str, str]]) -> None:
     """Print rows of one shape as a table; columns of numbers are set flush right."""
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    # As text: in brackets rich would see markup of its own.
+    table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD)
     for name in rows[0] if rows else ():
         is_number = all(row[name].strip("+-±")[:1].isdigit() for row in rows)
-        table.add_column(name, justify="right" if is_number else "left", overflow="fold")
+        table.add_column(Text(name), justify="right" if is_number else "left", overflow="fold")
     for row in rows:
-        table.add_row(*row.values())
+        table.add_row(*map(Text, row.values()))
     console.print(table)
 
 

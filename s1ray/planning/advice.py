@@ -3,15 +3,17 @@
 Changes that leave the result as it is come before those that do not.
 """
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from s1ray.config.planning import AdviceConfig, AssumptionsConfig
+from s1ray.config.training import LoraConfig
 from s1ray.planning.changes import Change, list_faster, list_smaller, shorten
 from s1ray.planning.cluster import Cluster
 from s1ray.planning.estimate import Estimate, estimate
 from s1ray.planning.model import ModelShape
-from s1ray.planning.recipe import Adapters, Recipe
+from s1ray.planning.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,11 @@ class Advice:
     cluster: Cluster
     estimate: Estimate
 
+    @property
+    def words(self) -> str:
+        """The overrides as a shell takes them."""
+        return shlex.join(f"{key}={value}" for key, value in self.overrides.items())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adviser:
@@ -34,8 +41,8 @@ class Adviser:
     model: ModelShape
     assumptions: AssumptionsConfig
     config: AdviceConfig
-    adapters: Adapters | None
-    """Of ``config.lora_choice``; None where adapters are no way out."""
+    lora: LoraConfig | None
+    """The adapters that may be tried; None where they are no way out."""
 
     def advise(self, cluster: Cluster, recipe: Recipe, *, current: Estimate) -> tuple[Advice, ...]:
         """Return what makes a plan fit, best first; of one that fits, what makes it faster.
@@ -87,7 +94,7 @@ class Adviser:
 
     def _list_smaller(self, start: Advice) -> Iterator[Change]:
         return list_smaller(
-            self.model, start.cluster, start.recipe, config=self.config, adapters=self.adapters
+            self.model, start.cluster, start.recipe, config=self.config, lora=self.lora
         )
 
     def _find_faster(self, start: Advice) -> tuple[Advice, ...]:

@@ -6,11 +6,11 @@ from functools import partial
 from typing import Any
 
 from s1ray.config.planning import AdviceConfig
-from s1ray.config.training import ActivationCheckpointing
+from s1ray.config.training import ActivationCheckpointing, LoraConfig
 from s1ray.model_source.heads import list_legal_degrees
 from s1ray.planning.cluster import Cluster
 from s1ray.planning.model import ModelShape
-from s1ray.planning.recipe import Adapters, Recipe
+from s1ray.planning.recipe import DTYPE_BYTES, Recipe, read_adapters
 
 BFLOAT16_BYTES = 2
 
@@ -33,7 +33,7 @@ def list_smaller(
     recipe: Recipe,
     *,
     config: AdviceConfig,
-    adapters: Adapters | None,
+    lora: LoraConfig | None,
 ) -> Iterator[Change]:
     """Yield changes that can lower the memory of a device.
 
@@ -42,11 +42,11 @@ def list_smaller(
         cluster: The hardware.
         recipe: The fine-tune.
         config: What may be tried.
-        adapters: Of ``config.lora_choice``.
+        lora: The adapters that may be tried, on frozen weights in the run's own dtype.
     """
     yield from _list_leaner(cluster, recipe, config)
     yield from _list_spreading(model, cluster, recipe)
-    yield from _list_lossy(cluster, recipe, config=config, adapters=adapters)
+    yield from _list_lossy(cluster, recipe, lora=lora)
 
 
 def list_faster(
@@ -99,11 +99,6 @@ def shorten(cluster: Cluster, recipe: Recipe, *, config: AdviceConfig) -> Iterat
 def _list_leaner(cluster: Cluster, recipe: Recipe, config: AdviceConfig) -> Iterator[Change]:
     """Yield changes that keep less on a rank at once."""
     change = partial(_change, cluster, recipe)
-    if recipe.loss_chunk_tokens is None:
-        tokens = config.loss_chunk_tokens
-        yield change({"sharding.loss_chunk_tokens": tokens}, loss_chunk_tokens=tokens)
-    if not recipe.is_optimizer_fused:
-        yield change({"torch.optim.AdamW(fused)": True}, is_optimizer_fused=True)
     if recipe.gathers_per_pass == 1 and recipe.num_workers > 1:
         yield change({"sharding.reshard_after_forward": "true"}, gathers_per_pass=2)
     if recipe.checkpointing is ActivationCheckpointing.NONE:
@@ -128,16 +123,26 @@ def _list_spreading(model: ModelShape, cluster: Cluster, recipe: Recipe) -> Iter
         yield change({"sharding.cpu_offload": "true"}, is_offloaded=True)
 
 
-def _list_lossy(
-    cluster: Cluster, recipe: Recipe, *, config: AdviceConfig, adapters: Adapters | None
-) -> Iterator[Change]:
+def _list_lossy(cluster: Cluster, recipe: Recipe, *, lora: LoraConfig | None) -> Iterator[Change]:
     """Yield changes that save memory and change the trained weights."""
     change = partial(_change, cluster, recipe, is_same_result=False)
     if recipe.moment_bytes > BFLOAT16_BYTES:
         overrides = {"training.optimizer.moments_dtype": "bfloat16"}
         yield change(overrides, moment_bytes=BFLOAT16_BYTES)
-    if recipe.adapters is None and adapters is not None:
-        yield change({"training": config.lora_choice}, adapters=adapters)
+    if recipe.adapters is None and lora is not None:
+        # Frozen weights may be in bfloat16 only where the run computes in it.
+        [dtype] = [name for name, size in DTYPE_BYTES.items() if size == recipe.compute_bytes]
+        chosen = lora.model_copy(update={"base_dtype": dtype})
+        overrides = {"training.lora": _spell(chosen)}
+        yield change(overrides, adapters=read_adapters(chosen))
+
+
+def _spell(lora: LoraConfig) -> str:
+    """Return adapters as a command line sets them."""
+    targets = ",".join(lora.targets)
+    return (
+        f"{{rank:{lora.rank},alpha:{lora.alpha},targets:[{targets}],base_dtype:{lora.base_dtype}}}"
+    )
 
 
 def _change(

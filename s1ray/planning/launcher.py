@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from s1ray.config.secrecy import names_assigned_secret
+
 PLACEHOLDER = re.compile(r"CHANGE_ME(?:_[A-Z]+)*")
 DIGEST = re.compile(r"@sha256:(?:[0-9a-f]{64}|CHANGE_ME_DIGEST)$")
-SECRET = re.compile(r"(?i)\b\w*(?:key|token|secret|password)=(?!\$)\S+")
 PROVIDER_KEYS = {
     "aws": {"type", "region", "availability_zone", "cache_stopped_nodes", "use_internal_ips"},
     "local": {"type", "head_ip", "worker_ips"},
@@ -228,8 +229,8 @@ def _check_commands(launcher: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _check_secrets(launcher: Mapping[str, Any]) -> Iterator[Problem]:
     for path, value in _walk("", launcher):
-        if SECRET.search(value):
-            yield _problem(path, "holds a secret; mount a file, or use the node's role")
+        if why := names_assigned_secret(value, known=()):
+            yield _problem(path, f"{why}; mount a file, or use the node's role")
 
 
 def _check_idle(launcher: Mapping[str, Any]) -> Iterator[Problem]:

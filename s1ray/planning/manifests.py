@@ -1,10 +1,12 @@
-"""The planned hardware as manifests: KubeRay's RayJob and RayCluster, and Ray's on-prem launcher.
+"""The planned hardware as manifests: KubeRay's RayJob, and Ray's on-prem launcher.
 
 Pure functions from a cluster description to dicts; nothing here talks to a cluster. Secrets reach
 the pods through ``envFrom`` of Kubernetes secrets and never stand in a manifest.
 """
 
+import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from s1ray.config.planning import KuberayConfig
@@ -21,13 +23,19 @@ LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,45}[a-z0-9])?")
 
 
 def make_ray_job(
-    name: str, *, entrypoint: str, cluster: Cluster, config: KuberayConfig
+    name: str,
+    *,
+    entrypoint: str,
+    environment: Mapping[str, str],
+    cluster: Cluster,
+    config: KuberayConfig,
 ) -> dict[str, Any]:
     """Return a RayJob: a cluster of its own, one command, and an end.
 
     Args:
         name: Of the job; a run's name makes a second submission collide instead of running twice.
         entrypoint: The command, quoted for a shell.
+        environment: Of the job's processes; the pods' own is the configuration's.
         cluster: The hardware; every node becomes one worker pod.
         config: Image, storage, secrets' names and limits.
 
@@ -35,15 +43,15 @@ def make_ray_job(
         ValueError: The name is not a Kubernetes name, or the environment holds a secret.
     """
     _check_name(name)
-    wait = {"RAY_JOB_STOP_WAIT_TIME_S": str(config.stop_wait_seconds)}
-    variables = "".join(f"  {key}: {value!r}\n" for key, value in wait.items())
+    variables = {"RAY_JOB_STOP_WAIT_TIME_S": str(config.stop_wait_seconds), **environment}
+    lines = "".join(f"  {key}: {json.dumps(value)}\n" for key, value in variables.items())
     return {
         "apiVersion": "ray.io/v1",
         "kind": "RayJob",
         "metadata": {"name": name, "namespace": config.namespace},
         "spec": {
             "entrypoint": entrypoint,
-            "runtimeEnvYAML": f"env_vars:\n{variables}",
+            "runtimeEnvYAML": f"env_vars:\n{lines}",
             "submissionMode": "K8sJobMode",
             "shutdownAfterJobFinishes": True,
             "ttlSecondsAfterFinished": config.seconds_kept,
@@ -52,26 +60,6 @@ def make_ray_job(
             "suspend": config.is_suspended,
             "rayClusterSpec": _specify_cluster(cluster, config),
         },
-    }
-
-
-def make_ray_cluster(name: str, *, cluster: Cluster, config: KuberayConfig) -> dict[str, Any]:
-    """Return a RayCluster that stays until it is deleted.
-
-    Args:
-        name: Of the cluster.
-        cluster: The hardware; every node becomes one worker pod.
-        config: Image, storage and secrets' names.
-
-    Raises:
-        ValueError: The name is not a Kubernetes name, or the environment holds a secret.
-    """
-    _check_name(name)
-    return {
-        "apiVersion": "ray.io/v1",
-        "kind": "RayCluster",
-        "metadata": {"name": name, "namespace": config.namespace},
-        "spec": _specify_cluster(cluster, config),
     }
 
 

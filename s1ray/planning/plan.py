@@ -10,7 +10,7 @@ from s1ray.planning.advice import Advice, Adviser
 from s1ray.planning.cluster import GIB, Cluster
 from s1ray.planning.estimate import SECONDS_PER_HOUR, Estimate, estimate
 from s1ray.planning.model import ModelShape
-from s1ray.planning.recipe import Recipe, read_adapters
+from s1ray.planning.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ def make_plan(
         model=model,
         assumptions=config.assumptions,
         config=config.advice,
-        adapters=read_adapters(config.lora_training),
+        lora=config.lora_training.lora,
     )
     advice = adviser.advise(cluster, recipe, current=current)
     return Plan(model=model, cluster=cluster, recipe=recipe, estimate=current, advice=advice)
@@ -77,8 +77,7 @@ def refuse_misfit(plan: Plan) -> None:
     memory = plan.estimate.memory
     fix = "No single change or combination that was tried is enough; use a larger cluster."
     if plan.advice:
-        changes = " ".join(f"{key}={value}" for key, value in plan.advice[0].overrides.items())
-        fix = f"Try {changes} (`python -m jobs.plan` shows more)."
+        fix = f"Try {plan.advice[0].words} (`python -m jobs.plan` shows more)."
     need = f"needs {memory.peak / GIB:.1f} GiB of {memory.capacity / GIB:.1f} GiB a device"
     if memory.peak <= memory.capacity:
         need = (
@@ -157,14 +156,13 @@ def _list_advice(plan: Plan) -> list[Row]:
     section = "faster" if plan.fits else "what would fit"
     rows = []
     for advice in plan.advice:
-        changes = " ".join(f"{key}={value}" for key, value in advice.overrides.items())
         after = advice.estimate
         hours = after.training_seconds / SECONDS_PER_HOUR
         value = f"{hours:.2f} h, {after.dollars:.2f} dollars, {after.memory.peak / GIB:.1f} GiB"
         notes = ["changes the result"] if not advice.is_same_result else []
         notes += ["by a hair"] if after.is_tight else []
         note = ", ".join(notes)
-        rows.append(_row(section, changes, value, note))
+        rows.append(_row(section, advice.words, value, note))
     if not plan.fits and not rows:
         rows.append(_row(section, "nothing that was tried", "", "use a larger cluster"))
     return rows

@@ -14,6 +14,7 @@ from functools import lru_cache
 from s1ray.config.planning import AssumptionsConfig, LengthsConfig
 from s1ray.config.training import (
     ActivationCheckpointing,
+    LoraConfig,
     Overflow,
     ShardingConfig,
     TrainingConfig,
@@ -124,7 +125,7 @@ def read_recipe(
         compute_bytes=DTYPE_BYTES[training.compute_dtype],
         reduce_bytes=DTYPE_BYTES[training.reduce_dtype],
         moment_bytes=DTYPE_BYTES[training.optimizer.moments_dtype],
-        adapters=read_adapters(training),
+        adapters=None if training.lora is None else read_adapters(training.lora),
         gathers_per_pass=2 if sharding.reshard_after_forward else 1,
         # A single process is not sharded, and only sharded weights are offloaded.
         is_offloaded=sharding.cpu_offload and sharding.num_workers > 1,
@@ -159,11 +160,8 @@ def _count_epochs(lengths: Sequence[int], *, training: TrainingConfig) -> tuple[
     return math.ceil(max_steps / steps_per_epoch), max_steps
 
 
-def read_adapters(training: TrainingConfig) -> Adapters | None:
-    """Return the adapters that a configuration trains; None where it trains every weight."""
-    lora = training.lora
-    if lora is None:
-        return None
+def read_adapters(lora: LoraConfig) -> Adapters:
+    """Return the adapters of a configuration."""
     base_bytes = DTYPE_BYTES[lora.base_dtype]
     return Adapters(rank=lora.rank, targets=lora.targets, base_bytes=base_bytes)
 

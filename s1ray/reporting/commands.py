@@ -6,6 +6,7 @@ It knows how the jobs are called. It runs none of them.
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import yaml
@@ -87,10 +88,10 @@ def choose_budget(config: str, point: BudgetPoint, *, is_base: bool) -> Sequence
         point: Of a plain budget or with Waits; other policies have no names on the command line.
         is_base: Whether a run of several steps measured it under ``base_budget``.
     """
-    content = yaml.safe_load(config)
-    if not isinstance(content, dict) or point.method not in ("budget", "wait"):
+    if point.method not in ("budget", "wait"):
         return ()
-    budget, used = content.get("budget"), content.get("base_budget" if is_base else "budget")
+    budgets = _read_budgets(config)
+    budget, used = budgets.get("budget"), budgets.get("base_budget" if is_base else "budget")
     if not isinstance(budget, dict) or _drop_grid(budget) != _drop_grid(used or budget):
         return ()
     cap = "null" if point.max_thinking_tokens is None else str(point.max_thinking_tokens)
@@ -100,6 +101,12 @@ def choose_budget(config: str, point: BudgetPoint, *, is_base: bool) -> Sequence
         f"budget.num_waits=[{','.join(waits)}]",
     ]
     return [*overrides, *(f"budget.{key}=null" for key in GRID[2:] if budget.get(key))]
+
+
+@lru_cache(maxsize=64)  # a run has many points, and its YAML takes tens of milliseconds
+def _read_budgets(config: str) -> Mapping[str, Any]:
+    content = yaml.safe_load(config)
+    return content if isinstance(content, dict) else {}
 
 
 def _drop_grid(budget: Mapping[str, Any]) -> dict[str, Any]:

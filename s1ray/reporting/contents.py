@@ -4,7 +4,7 @@ It joins runs that belong together and tells the models of several experiments a
 drawing and no page.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,18 @@ from s1ray.reporting.tables.tables import Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Curation:
+    """What one curation gave; None for what its directory lacks."""
+
+    label: str
+    """Its name on the page; empty where it is the only one."""
+    card: DataCard | None
+    sources: Table | None
+    """With their licences."""
+    funnel: Table | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
     """What was read for one page."""
 
@@ -35,13 +47,10 @@ class Contents:
     """Of all experiments."""
     evaluations: tuple[Evaluation, ...]
     """Each model's once."""
-    curves: tuple[tuple[TrainingStep, ...], ...]
-    """One for each training run that recorded a loss."""
+    curves: Mapping[str, tuple[TrainingStep, ...]]
+    """Of each training run that recorded a loss, by its name on the page."""
     samples: Samples
-    cards: tuple[DataCard, ...]
-    sources: tuple[Table, ...]
-    """Of the training data, with their licences; one for each curation."""
-    funnels: tuple[Table, ...]
+    curations: tuple[Curation, ...]
 
     @property
     def title(self) -> str:
@@ -77,8 +86,10 @@ def read_contents(
     runs = [run for experiment in experiments for run in experiment.runs]
     evaluations = list_evaluations(experiments, names)
     suffixes = told_apart if len(experiments) > 1 else ("",)
-    trained = {run.path.resolve(): run for run in runs if run.stage == "train"}
-    curated = tuple(dict.fromkeys(run.path.resolve() for run in runs if run.stage == "curate"))
+    curves = {
+        label: read_training(run)
+        for label, run in name_stage_runs(experiments, told_apart, stage="train").items()
+    }
     return Contents(
         experiments=experiments,
         headlines=tuple(
@@ -88,23 +99,55 @@ def read_contents(
         ),
         results=join_results(list(map(rename_results, results, names, suffixes))),
         evaluations=evaluations,
-        curves=tuple(filter(None, map(read_training, trained.values()))),
+        curves={label: curve for label, curve in curves.items() if curve},
         samples=read_all_samples(evaluations, runs=runs, config=config),
-        cards=read_data_cards(curated, config=config),
-        sources=tuple(filter(None, (read_sources(path / "card.json") for path in curated))),
-        funnels=tuple(filter(None, (read_funnel(path / "funnel.json") for path in curated))),
+        curations=read_curations(
+            name_stage_runs(experiments, told_apart, stage="curate"), config=config
+        ),
     )
 
 
-def read_data_cards(curated: Iterable[Path], *, config: ReportConfig) -> tuple[DataCard, ...]:
-    """Return the data cards of some curate runs."""
-    cards = (
-        read_data_card(
-            path / "selected.jsonl", num_bins=config.length_bins, max_groups=config.max_groups
+def name_stage_runs(
+    experiments: Sequence[Experiment], labels: Sequence[str], *, stage: str
+) -> Mapping[str, Run]:
+    """Return the distinct runs of a stage by what tells them apart.
+
+    That is the trial or the experiment that a run is a step of, and its own name where several
+    share it.
+
+    Args:
+        experiments: In the page's order.
+        labels: What tells the experiments apart.
+        stage: Such as train.
+    """
+    owners: dict[Path, dict[str, Run]] = {}
+    for experiment, told in zip(experiments, labels, strict=True):
+        suffix = f", {told}" if len(experiments) > 1 else ""
+        parts = {f"{trial}{suffix}": part for trial, part in experiment.trials.items()}
+        for label, owner in (parts or {told: experiment}).items():
+            for run in owner.select_stage(stage):
+                owners.setdefault(run.path.resolve(), {})[label] = run
+    return {
+        next(iter(found)) if len(found) == 1 else path.name: next(iter(found.values()))
+        for path, found in owners.items()
+    }
+
+
+def read_curations(runs: Mapping[str, Run], *, config: ReportConfig) -> tuple[Curation, ...]:
+    """Return what curate runs hold, each under its name on the page."""
+    return tuple(
+        Curation(
+            label=label if len(runs) > 1 else "",
+            card=read_data_card(
+                run.path / "selected.jsonl",
+                num_bins=config.length_bins,
+                max_groups=config.max_groups,
+            ),
+            sources=read_sources(run.path / "card.json"),
+            funnel=read_funnel(run.path / "funnel.json"),
         )
-        for path in curated
+        for label, run in runs.items()
     )
-    return tuple(filter(None, cards))
 
 
 def read_all_samples(
@@ -125,13 +168,14 @@ def list_evaluations(
     """Return the evaluations of every model, those of a model that several share once."""
     found: dict[tuple[str | None, str], Evaluation] = {}
     for experiment, of_one in zip(experiments, names, strict=True):
-        for run in experiment.select_stage("evaluate"):
-            label = find_label(run)
-            model = of_one.get(label, label) or None
-            evaluation = Evaluation(
-                experiment=experiment.head, path=run.path, label=label, model=model
-            )
-            found.setdefault((model, run.name), evaluation)
+        for trial, owner in (experiment.trials or {"": experiment}).items():
+            for run in owner.select_stage("evaluate"):
+                label = trial or find_label(run)
+                model = of_one.get(label, label) or None
+                evaluation = Evaluation(
+                    experiment=owner.head, path=run.path, label=label, model=model
+                )
+                found.setdefault((model, run.name), evaluation)
     return tuple(found.values())
 
 
@@ -139,7 +183,7 @@ def find_label(run: Run) -> str:
     """Return what results call an evaluation's model; empty where the run does not tell."""
     if run.model:
         return run.model
-    alone = Experiment(head=run, runs=(run,), missing=())
+    alone = Experiment(head=run, runs=(run,), missing=(), trials={})
     models = {point.model for point in read_results(alone).points}
     return models.pop() if len(models) == 1 else ""
 

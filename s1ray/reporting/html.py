@@ -64,12 +64,12 @@ class PageFigures:
 
     scaling: Drawing | None
     parallel: Drawing | None
-    training: tuple[Drawing, ...]
+    training: Drawing | None
 
     @property
     def all(self) -> tuple[Drawing, ...]:
         """Those that there are, in the page's order."""
-        return (*filter(None, (self.scaling, self.parallel)), *self.training)
+        return tuple(filter(None, (self.scaling, self.parallel, self.training)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

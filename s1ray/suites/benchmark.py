@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from s1ray.config.suites.job import BenchmarkJobConfig, SuiteSettings
+from s1ray.config.tracking import PathsConfig
 from s1ray.orchestration.launch import validate
 from s1ray.orchestration.run_directory.provenance import (
+    CODE,
     describe_command,
     describe_machine,
     read_git_state,
@@ -31,7 +33,10 @@ class BenchmarkPlan:
 
     settings: SuiteSettings
     parts: Mapping[str, Part]
+    paths: PathsConfig
+    """Absolute: parts start processes elsewhere."""
     directory: Path
+    """Names the parts where they are not all: what others found is not written over."""
 
 
 def prepare_benchmark(config: BenchmarkJobConfig) -> BenchmarkPlan:
@@ -49,20 +54,32 @@ def prepare_benchmark(config: BenchmarkJobConfig) -> BenchmarkPlan:
             f"parts={list(chosen)}: suite={config.suite.kind} has the parts {list(suite.PARTS)}. "
             "Name some of these, or null for all."
         )
+    # In the suite's own order, each once: that names the directory.
+    parts = {name: part for name, part in suite.PARTS.items() if name in chosen}
     digest = hash_identity(settings.model_dump(mode="json"))
-    storage = Path(config.paths.storage).expanduser().absolute()
+    names = [] if len(parts) == len(suite.PARTS) else parts
+    paths = _make_absolute(config.paths)
     return BenchmarkPlan(
         settings=settings,
-        parts={name: suite.PARTS[name] for name in chosen},
-        directory=storage / "benchmark" / f"{config.suite.kind}-{digest}",
+        parts=parts,
+        paths=paths,
+        directory=Path(paths.storage, "benchmark", "-".join([config.suite.kind, digest, *names])),
     )
+
+
+def _make_absolute(paths: PathsConfig) -> PathsConfig:
+    whole = {
+        name: None if path is None else str(Path(path).expanduser().absolute())
+        for name, path in paths.model_dump().items()
+    }
+    return PathsConfig.model_validate(whole)
 
 
 def run_benchmark(plan: BenchmarkPlan) -> str:
     """Measure every part, write ``result.json`` after each, and return it as one line of JSON."""
     plan.directory.mkdir(parents=True, exist_ok=True)
     measured: dict[str, Any] = {}
-    git = read_git_state()
+    git = read_git_state(CODE)
     report: dict[str, Any] = {
         "suite": plan.settings.kind,
         "command": describe_command(),
@@ -76,7 +93,7 @@ def run_benchmark(plan: BenchmarkPlan) -> str:
     }
     for number, (name, part) in enumerate(plan.parts.items(), start=1):
         say(f"{plan.settings.kind} {number}/{len(plan.parts)}: {name}")
-        outcome = part(plan.settings)
+        outcome = part(plan.settings, plan.paths)
         measured[name] = {"summary": outcome.summary, **outcome.results}
         write_json(plan.directory / RESULT, report)
         say(f"  {outcome.summary}")

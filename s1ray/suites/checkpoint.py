@@ -14,15 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
-
-from s1ray.config.recipe import Recipe
 from s1ray.config.suites.checkpoint import CheckpointSettings, LostWorkSettings
+from s1ray.config.tracking import PathsConfig
 from s1ray.curation.traces import read_traces
+from s1ray.orchestration.composing import compose_recipe, spell_paths
 from s1ray.orchestration.fine_tune.interruption import TrainingProcess, start_training
 from s1ray.orchestration.fine_tune.train import TrainPlan, describe_job, prepare_train
 from s1ray.orchestration.fine_tune.train_worker import START
-from s1ray.orchestration.launch import CONF, parse_config
 from s1ray.orchestration.run_directory.events import read_events
 from s1ray.orchestration.training_data.curate import run_curate
 from s1ray.records import CheckpointRef, StepMetrics
@@ -41,13 +39,11 @@ _MODES = ("synchronous", "asynchronous")
 
 
 @contextmanager
-def _prepared(settings: CheckpointSettings) -> Iterator[TrainPlan]:
+def _prepared(settings: CheckpointSettings, paths: PathsConfig) -> Iterator[TrainPlan]:
     """Yield the suite's run, its traces chosen, in a directory of its own that is removed."""
     with tempfile.TemporaryDirectory(prefix="checkpoint_suite_") as storage:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            overrides = [*settings.recipe, f"paths.storage={storage}"]
-            recipe = parse_config(compose("recipe", overrides=overrides), Recipe)
-        plan = prepare_train(recipe)
+        places = spell_paths(storage=storage, cache=paths.cache)
+        plan = prepare_train(compose_recipe([*settings.recipe, *places]))
         if plan.curation is not None:
             run_curate(plan.curation)
         yield plan
@@ -98,14 +94,14 @@ class _Trainer:
         return outcome.committed[-1]
 
 
-def measure_stall(settings: CheckpointSettings) -> Outcome:
+def measure_stall(settings: CheckpointSettings, paths: PathsConfig) -> Outcome:
     """Compare how long training stands still for a save, asynchronous against synchronous.
 
     Raises:
         RuntimeError: The two checkpoints of one state differ.
     """
     gap = settings.stall.steps_between_saves
-    with _prepared(settings) as plan:
+    with _prepared(settings, paths) as plan:
         trainer = _Trainer(describe_job(plan), traces=plan.traces_path)
         trainer.advance(gap)
         num_bytes = _check_agreement(trainer)
@@ -168,7 +164,7 @@ class _Kill:
     """Of its longest step: a save can only begin between two."""
 
 
-def measure_lost_work(settings: CheckpointSettings) -> Outcome:
+def measure_lost_work(settings: CheckpointSettings, paths: PathsConfig) -> Outcome:
     """Kill a job with all it started, at instants of its training that are drawn, again and again.
 
     Raises:
@@ -176,7 +172,7 @@ def measure_lost_work(settings: CheckpointSettings) -> Outcome:
     """
     limits = settings.lost_work
     draw = random.Random(limits.seed)
-    with _prepared(settings) as plan:
+    with _prepared(settings, paths) as plan:
         limit = plan.recipe.checkpoint.max_lost_seconds
         kills = []
         for number in range(limits.num_kills):

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from s1ray.config.suites.machine import MachineSettings
+from s1ray.config.tracking import PathsConfig
 from s1ray.suites.measuring.pairs import Side, Spread, compare_pairs, measure_in_turn, time_call
 from s1ray.suites.suite import Outcome, Part
 
 
-def measure_products(settings: MachineSettings) -> Outcome:
+def measure_products(settings: MachineSettings, _: PathsConfig) -> Outcome:
     """Compare bfloat16 with float32 products of square matrices.
 
     Raises:

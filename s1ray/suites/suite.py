@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any, Protocol, cast
 
 from s1ray.config.suites.job import SuiteSettings
+from s1ray.config.tracking import PathsConfig
 
 MODULES = {
     "checkpoint": "s1ray.suites.checkpoint",
@@ -31,8 +32,9 @@ class Outcome:
     """The numbers, as JSON takes them, units in the names."""
 
 
-Part = Callable[[Any], Outcome]
-"""Takes the suite's settings, measures, and checks first that all sides compute the same."""
+Part = Callable[[Any, PathsConfig], Outcome]
+"""Takes the suite's settings and where things lie (absolute), measures, and checks first that all
+sides compute the same."""
 
 
 class Suite(Protocol):

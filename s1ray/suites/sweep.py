@@ -10,17 +10,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-
-from s1ray.config.recipe import Recipe
 from s1ray.config.suites.sweep import SweepSettings
+from s1ray.config.tracking import PathsConfig
 from s1ray.evaluation.samples import SampleGroup
 from s1ray.generation.budget import expand_policies
 from s1ray.orchestration.answering.evaluation import describe_replica, plan_evaluation
 from s1ray.orchestration.answering.questions import read_questions
 from s1ray.orchestration.answering.serve import build_solver
 from s1ray.orchestration.cluster.session import ray_session
-from s1ray.orchestration.launch import CONF, parse_config
+from s1ray.orchestration.composing import compose_recipe, spell_paths
 from s1ray.orchestration.sweeps.plan import SweepPlan, TrialPlan, prepare_sweep
 from s1ray.orchestration.sweeps.progress import STOPPED
 from s1ray.orchestration.sweeps.sweep import join_trials, run_sweep
@@ -35,26 +33,25 @@ Completions = dict[tuple[str, str], Completion]
 
 
 @contextmanager
-def _planned(words: Sequence[str]) -> Iterator[SweepPlan]:
+def _planned(words: Sequence[str], paths: PathsConfig) -> Iterator[SweepPlan]:
     """Plan a sweep in a directory that is gone afterwards."""
     with tempfile.TemporaryDirectory() as storage:
-        overrides = [*words, f"paths.storage={storage}", "tracking.mode=disabled"]
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            composed = compose("recipe", overrides=overrides)
-        yield prepare_sweep(parse_config(composed, Recipe), overrides)
+        places = spell_paths(storage=storage, cache=paths.cache)
+        overrides = [*words, *places, "tracking.mode=disabled"]
+        yield prepare_sweep(compose_recipe(overrides), overrides)
 
 
-def measure_overhead(settings: SweepSettings) -> Outcome:
+def measure_overhead(settings: SweepSettings, paths: PathsConfig) -> Outcome:
     """Time a sweep whose trials have nothing left to do, on Tune and as plain calls.
 
     What remains is Tune's own: a process, scheduling, reports. It does not grow with a trial's
     length, so it is measured where it is all there is, and held against a trial of stated length.
     """
-    with _planned(settings.overhead) as plan, ray_session(plan.recipe.ray):
+    with _planned(settings.overhead, paths) as plan, ray_session(plan.recipe.ray):
         run_sweep(plan)
         spreads = measure_in_turn(
             {
-                "tune": lambda: time_call(lambda: tune_trials(plan, callbacks=())),
+                "tune": lambda: time_call(lambda: tune_trials(plan)),
                 "plain": lambda: time_call(lambda: _call_trials(plan)),
             },
             num_pairs=settings.num_pairs,
@@ -79,7 +76,7 @@ def _call_trials(plan: SweepPlan) -> None:
         run_trial(trial, is_stopping=lambda: False, on_trained=lambda: None)
 
 
-def measure_halving(settings: SweepSettings) -> Outcome:
+def measure_halving(settings: SweepSettings, paths: PathsConfig) -> Outcome:
     """Count the training tokens of the full grid and of ASHA, each from nothing.
 
     Raises:
@@ -90,7 +87,7 @@ def measure_halving(settings: SweepSettings) -> Outcome:
         words = [*settings.halving, f"scheduler={scheduler}"]
         if scheduler == "asha":
             words += settings.asha
-        with _planned(words) as plan:
+        with _planned(words, paths) as plan:
             run_sweep(plan)
             sides[scheduler] = join_trials(plan)["trials"]
     winners = {name: _find_winner(trials) for name, trials in sides.items()}
@@ -119,7 +116,7 @@ def _find_winner(trials: Sequence[Mapping[str, Any]]) -> str:
     return str(min(whole, key=lambda trial: trial["loss"])["label"])
 
 
-def measure_sharing(settings: SweepSettings) -> Outcome:
+def measure_sharing(settings: SweepSettings, paths: PathsConfig) -> Outcome:
     """Count what a space needs as one sweep, and as one independent run for every point.
 
     Tokens are counted on one model, the untrained one, which fills every budget; each further
@@ -128,7 +125,7 @@ def measure_sharing(settings: SweepSettings) -> Outcome:
     Raises:
         RuntimeError: The two sides do not answer alike.
     """
-    with _planned(settings.shared) as plan:
+    with _planned(settings.shared, paths) as plan:
         trial, num_points = plan.trials[0], plan.num_points
         budgets = [policy.name for policy in expand_policies(trial.recipe.budget)]
         shared, shared_tokens = asyncio.run(_answer(trial, budgets))

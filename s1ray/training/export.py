@@ -21,10 +21,12 @@ from s1ray.model_source.model_directory import (
     ADAPTER_WEIGHTS_FILE,
     CHAT_TEMPLATE_FILE,
     TOKENIZER_CONFIG_FILE,
+    WEIGHTS_FILE,
+    WEIGHTS_INDEX_FILE,
 )
 from s1ray.model_source.staging import staged_directory
 from s1ray.training.checkpoints.peers import Peers
-from s1ray.training.network.model import PackedLanguageModel, file_name
+from s1ray.training.network.model import PackedLanguageModel, file_name, plain_name
 
 GIB = 2**30
 TOKENIZER_FILES = (
@@ -177,7 +179,7 @@ class _ShardWriter:
         self._flush()
         count = len(self.names_by_shard)
         if count == 1:
-            self._draft(0).rename(self.directory / "model.safetensors")
+            self._draft(0).rename(self.directory / WEIGHTS_FILE)
             return
         weight_map: dict[str, str] = {}
         for index, names in enumerate(self.names_by_shard):
@@ -186,7 +188,7 @@ class _ShardWriter:
             weight_map |= dict.fromkeys(names, file)
         metadata = {"total_size": self.num_bytes, "total_parameters": self.num_parameters}
         _write_json(
-            self.directory / "model.safetensors.index.json",
+            self.directory / WEIGHTS_INDEX_FILE,
             {"metadata": metadata, "weight_map": dict(sorted(weight_map.items()))},
         )
 
@@ -202,7 +204,7 @@ class _ShardWriter:
 def _gather_adapter(model: PackedLanguageModel) -> Iterator[tuple[str, Tensor]]:
     for name, parameter in model.named_parameters():
         if ".lora_" in name:
-            plain = name.removeprefix("language_model.").replace("_checkpoint_wrapped_module.", "")
+            plain = plain_name(name).removeprefix("language_model.")
             whole = _whole(parameter.detach()).to("cpu").contiguous()
             yield plain.replace(f".{ADAPTER_NAME}.", "."), whole
 

@@ -35,7 +35,7 @@ def accumulate_gradient(
         ranks: This rank among the others; each adds up what its group computes.
         backend: How attention inside a document is computed.
     """
-    sums = torch.zeros(num_samples + 1, dtype=torch.float64, device=ranks.device)
+    sums = torch.zeros(num_samples, dtype=torch.float64, device=ranks.device)
     # Weights do not change between the passes of a step: inside this context, which itself casts
     # nothing, autocast rounds each of them once and not once a pass.
     with torch.autocast(ranks.device.type, enabled=False):
@@ -47,7 +47,7 @@ def accumulate_gradient(
             (result.loss * ranks.world_size).backward()  # type: ignore[no-untyped-call]
             slots = row.sample_slots[supervised].to(ranks.device)
             sums.index_add_(0, slots, result.token_losses.to(torch.float64))
-    return list(map(float, ranks.reduce(sums, is_maximum=False).tolist()[:-1]))
+    return list(map(float, ranks.reduce(sums, is_maximum=False).tolist()))
 
 
 def _compute_row(

@@ -15,10 +15,10 @@ import torch
 from torch.optim import Optimizer
 
 from s1ray.config.training import ShardingConfig, TrainingConfig
-from s1ray.model_source.heads import check_degree
 from s1ray.records import StepMetrics, TokenizedExample
 from s1ray.training.gradient import accumulate_gradient, clip_gradient
 from s1ray.training.network.adapters import add_adapters, initialize_adapters
+from s1ray.training.network.architecture import check_heads
 from s1ray.training.network.model import (
     FlopCount,
     PackedLanguageModel,
@@ -73,6 +73,7 @@ def start_state(
         model,
         ranks=ranks,
         config=sharding,
+        adapter_rank=training.lora.rank if training.lora else 0,
         compute=training.compute_dtype,
         reduce=training.reduce_dtype,
     )
@@ -93,11 +94,7 @@ def _build_model(
 ) -> PackedLanguageModel:
     lora = training.lora
     causal_lm = create_causal_lm(path, dtype=DTYPES["float32" if lora is None else lora.base_dtype])
-    check_degree(
-        sharding.sequence_parallel,
-        num_heads=causal_lm.config.num_attention_heads,
-        num_key_value_heads=causal_lm.config.num_key_value_heads,
-    )
+    check_heads(causal_lm.config, degree=sharding.sequence_parallel)
     language_model = causal_lm if lora is None else add_adapters(causal_lm, config=lora)
     return PackedLanguageModel(language_model, loss_chunk_tokens=sharding.loss_chunk_tokens)
 

@@ -44,7 +44,15 @@ def test_large_experiments_fit_their_cluster(experiment: str) -> None:
     assert recipe.sharding.num_workers <= devices
     assert recipe.serving.num_replicas * recipe.serving.num_gpus <= devices
     held = recipe.serving.num_replicas * recipe.serving.groups_per_replica
-    assert recipe.evaluation.runtime.max_in_flight >= held
+    assert recipe.count_in_flight() == held
+
+
+def test_samples_under_way_are_those_the_replicas_hold_or_as_many_as_is_said() -> None:
+    recipe = parse_config(_compose("experiment=tiny", "serving.num_replicas=3"), Recipe)
+    told = parse_config(_compose("experiment=tiny", "evaluation.runtime.max_in_flight=7"), Recipe)
+
+    assert recipe.count_in_flight() == 3 * recipe.serving.groups_per_replica
+    assert told.count_in_flight() == 7
 
 
 def test_replicas_without_the_gpus_of_their_engine_are_refused() -> None:

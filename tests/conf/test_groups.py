@@ -22,7 +22,7 @@ SCHEMAS: dict[str, Any] = {
     "on_prem": OnPremConfig,
     "pool/source": SourceConfig,
     "running_sums": RunningSumsConfig,
-    "lengths": dict[str, float],  # a part of LengthsConfig
+    "lengths": dict[str, float],  # a part of ThinkingLengthsConfig
     "shape": dict[str, int | bool],  # a part of config.json
 }
 ELSEWHERE = {

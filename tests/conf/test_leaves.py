@@ -1,4 +1,8 @@
-"""Every leaf of conf/ is read: the schema refuses what it does not know, the code reads it."""
+"""Every leaf of conf/ is read: the schema refuses what it does not know, the code reads it.
+
+Names are compared, not what they belong to: a key passes where any object's attribute of that name
+is read. So a key whose name nothing else has is held, a common one such as ``seed`` is not.
+"""
 
 import ast
 import importlib

@@ -119,29 +119,9 @@ def make_samples(
     ]
 
 
-def make_score(
-    item: str,
-    verdict: Verdict = R,
-    *,
-    policy: str = "p",
-    sample: int = 0,
-    benchmark: str = "bench",
-    model: str = "digest",
-    extracted: str | None = "42",
-    layer: str | None = None,
-    completion: Completion | None = None,
-) -> Score:
-    return make_sample(
-        item,
-        verdict,
-        policy=policy,
-        sample=sample,
-        benchmark=benchmark,
-        model=model,
-        extracted=extracted,
-        layer=layer,
-        completion=completion,
-    ).score
+def make_score(item: str, verdict: Verdict = R, **values: Any) -> Score:
+    """Return the score of a sample; values as ``make_sample`` takes them."""
+    return make_sample(item, verdict, **values).score
 
 
 def make_scores(marks: str, *, policy: str = "p", item: str | None = None) -> list[Score]:

@@ -61,10 +61,9 @@ async def collect(
             store=store,
             aside=aside,
             runtime=make_runtime(
-                max_in_flight=max_in_flight,
-                max_attempts=max_attempts,
-                max_consecutive_failures=max_consecutive_failures,
+                max_attempts=max_attempts, max_consecutive_failures=max_consecutive_failures
             ),
+            max_in_flight=max_in_flight,
         )
         return [outcome async for outcome in outcomes]
 
@@ -132,7 +131,8 @@ def test_evaluate_sample_is_in_the_file_when_it_is_yielded(tmp_path: Path) -> No
                 grade=grade_all,
                 store=store,
                 aside=aside,
-                runtime=make_runtime(max_in_flight=2),
+                runtime=make_runtime(),
+                max_in_flight=2,
             ):
                 assert outcome in list(read_samples(tmp_path / SAMPLES))
 
@@ -156,7 +156,8 @@ def test_evaluate_first_sample_comes_before_the_rest_is_solved(tmp_path: Path) -
                 grade=grade_all,
                 store=store,
                 aside=aside,
-                runtime=make_runtime(max_in_flight=8),
+                runtime=make_runtime(),
+                max_in_flight=8,
             )
             async with aclosing(outcomes):
                 return await asyncio.wait_for(anext(outcomes), timeout=5)
@@ -379,7 +380,8 @@ def test_evaluate_left_early_stops_its_workers(tmp_path: Path) -> None:
                 grade=grade_all,
                 store=store,
                 aside=aside,
-                runtime=make_runtime(max_in_flight=3),
+                runtime=make_runtime(),
+                max_in_flight=3,
             )
             async with aclosing(outcomes):
                 await anext(outcomes)
@@ -420,10 +422,9 @@ async def regrade_all(
     max_in_flight: int,
     max_consecutive_failures: int = 100,
 ) -> list[EvaluatedSample | FailedSample]:
-    runtime = make_runtime(
-        max_in_flight=max_in_flight, max_consecutive_failures=max_consecutive_failures
-    )
-    return [one async for one in regrade(samples, groups, grade=grade, runtime=runtime)]
+    runtime = make_runtime(max_consecutive_failures=max_consecutive_failures)
+    outcomes = regrade(samples, groups, grade=grade, runtime=runtime, max_in_flight=max_in_flight)
+    return [one async for one in outcomes]
 
 
 def test_regrade_changes_verdicts_in_order_and_generates_nothing() -> None:

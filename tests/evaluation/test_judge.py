@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from s1ray.config.grading import JudgeConfig
+from s1ray.config.grading import AnswerJudgeConfig
 from s1ray.evaluation.judge import ChatJudge, read_reply
 from s1ray.generation.chat.chat_engine import ChatReply, ChatRequest
 from s1ray.grading.grader import JUDGE_REFUSED
@@ -55,11 +55,13 @@ class FakeEngine:
         """Nothing is open."""
 
 
-def _config(cache: Path, **changes: object) -> JudgeConfig:
+def _config(cache: Path, **changes: object) -> AnswerJudgeConfig:
     judged = yaml.safe_load((ROOT / "conf/grading/judged.yaml").read_text(encoding="utf-8"))
     endpoint = yaml.safe_load((ROOT / "conf/endpoint/compatible.yaml").read_text(encoding="utf-8"))
     endpoint |= judged["judge"]["endpoint"] | changes
-    return JudgeConfig.model_validate(judged["judge"] | {"endpoint": endpoint, "cache": str(cache)})
+    return AnswerJudgeConfig.model_validate(
+        judged["judge"] | {"endpoint": endpoint, "cache": str(cache)}
+    )
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ async def main():
     ]
     with stores[0] as store, stores[1] as aside:
         async for _ in evaluate(groups, solve=solve, grade=grade, store=store, aside=aside,
-                                runtime=make_runtime(max_in_flight=%(in_flight)d)):
+                                runtime=make_runtime(), max_in_flight=%(in_flight)d):
             pass
 
 made = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT | os.O_APPEND)

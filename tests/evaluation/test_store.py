@@ -1,10 +1,6 @@
 """The sample store: what a kill, a full disk or a second writer can leave behind."""
 
 import json
-import resource
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,6 +17,7 @@ from tests.evaluation.builders import (
     make_samples,
     open_store,
 )
+from tests.fakes import full_disk
 
 
 def fill(path: Path, samples: list[EvaluatedSample]) -> None:
@@ -150,18 +147,6 @@ def test_store_rows_become_durable_by_number_and_by_age(tmp_path: Path) -> None:
     assert waiting == [1, 2, 0, 1, 1, 0]
 
 
-@contextmanager
-def file_size_limit(num_bytes: int) -> Iterator[None]:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
-
-
 def test_store_disk_that_takes_half_a_row_keeps_the_file_whole(tmp_path: Path) -> None:
     path = tmp_path / SAMPLES
     first, second = make_samples("RW")
@@ -169,7 +154,7 @@ def test_store_disk_that_takes_half_a_row_keeps_the_file_whole(tmp_path: Path) -
     store.append(first)
     size = path.stat().st_size
 
-    with file_size_limit(size + 100), pytest.raises(OSError, match="too large"):
+    with full_disk(limit_bytes=size + 100), pytest.raises(OSError, match="too large"):
         store.append(second)
 
     assert path.stat().st_size == size

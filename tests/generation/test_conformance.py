@@ -186,10 +186,16 @@ def test_listener_hears_every_token_once_and_in_order(subject: Subject) -> None:
 
 def test_cancelled_request_leaves_the_others_right(subject: Subject) -> None:
     async def run() -> Generation:
-        doomed = asyncio.create_task(subject.engine.generate(ask((9, 8, 7), 200)))
+        begun, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def hear(_: object) -> None:
+            loop.call_soon_threadsafe(begun.set)
+
+        generating = subject.engine.generate(ask((9, 8, 7), 200), listener=hear)
+        doomed = asyncio.create_task(generating)
         kept = asyncio.create_task(subject.engine.generate(ask(CONTEXTS[1], 12)))
-        await asyncio.sleep(0.02)
-        doomed.cancel()
+        await asyncio.wait_for(begun.wait(), 60)
+        assert doomed.cancel()
         return await kept
 
     assert subject.run(run()).token_ids == subject.expect(CONTEXTS[1], 12)

@@ -7,7 +7,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,6 +23,8 @@ from tests.generation.scripted_engines import GREEDY
 
 ROOT = Path(__file__).parents[2]
 ASK = ChatRequest(messages=(Message(role="user", content="1+1?"),), policy=POLICY, sampling=GREEDY)
+SERIAL_SECONDS = 10
+"""After which requests that should come together have come one by one."""
 MESSAGE = {"role": "assistant", "content": "2", "reasoning_content": "abc"}
 
 
@@ -43,6 +45,8 @@ class Script:
     at_once: int = 0
     is_asked: threading.Event = field(default_factory=threading.Event)
     """Set with the first request."""
+    together: threading.Barrier = field(default_factory=lambda: threading.Barrier(3))
+    """Holds replies until three are asked for; broken where they do not come together."""
     is_over: threading.Event = field(default_factory=threading.Event)
     """Set when nobody asks any more; a silent endpoint answers then."""
 
@@ -66,8 +70,10 @@ def endpoint(*steps: Any) -> Iterator[tuple[str, Script]]:
                 script.times.append(time.monotonic())
                 script.at_once += 1
                 script.most_at_once = max(script.most_at_once, script.at_once)
-            if step == "slow":
-                time.sleep(0.05)
+            if step == "together":
+                with suppress(threading.BrokenBarrierError):
+                    script.together.wait(SERIAL_SECONDS)
+                time.sleep(0.05)  # for more than are allowed
                 step = make_reply(MESSAGE)
             script.is_asked.set()
             if step == "silent":
@@ -321,10 +327,10 @@ def test_absent_key_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         OpenAIEngine(configure_endpoint(api_key_variable="SOME_KEY"))
 
 
-def test_no_more_requests_than_allowed_run_at_once() -> None:
-    with endpoint("slow") as (url, script):
+def test_as_many_requests_as_allowed_run_at_once_and_no_more() -> None:
+    with endpoint("together") as (url, script):
         ask(url, number=9, max_concurrency=3)
-    assert script.most_at_once <= 3
+    assert script.most_at_once == 3
     assert len(script.bodies) == 9
 
 

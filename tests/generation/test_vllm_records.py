@@ -122,10 +122,10 @@ def build_transformers(model: PreTrainedModel) -> TransformersEngine:
     )
 
 
-def measure_tie(pair: Pair, context: Sequence[int], first: int, second: int) -> float:
+def measure_tie(model: PreTrainedModel, context: Sequence[int], first: int, second: int) -> float:
     """How far apart the model itself holds two tokens after a context, in nats."""
     with torch.inference_mode():
-        scores = pair.model(torch.tensor([list(context)])).logits[0, -1].double()
+        scores = model(torch.tensor([list(context)])).logits[0, -1].double()
     return abs(float(scores[first] - scores[second]))
 
 
@@ -133,9 +133,10 @@ def written(completion: Completion) -> tuple[int, ...]:
     return (*completion.thinking_ids, *completion.answer_ids)
 
 
-def test_greedy_records_are_identical_apart_from_ties(pair: Pair) -> None:
-    ours, theirs = pair.solve(pair.transformers), pair.solve(pair.vllm)
-    assert any(made.num_waits_applied for made in ours)
+def assert_ties_alone(
+    pair: Pair, model: PreTrainedModel, ours: list[Completion], theirs: list[Completion]
+) -> None:
+    """Hold that records differ in few places, and there by a tie in the model that wrote ours."""
     prompts = [
         encode(pair.tokenizer, render_prompt(pair.tokenizer, text, system_prompt=None))
         for text in QUESTIONS
@@ -149,11 +150,18 @@ def test_greedy_records_are_identical_apart_from_ties(pair: Pair) -> None:
         a, b = written(mine), written(other)
         place = next(i for i, pair_of in enumerate(zip(a, b, strict=False)) if len({*pair_of}) > 1)
         assert place < len(mine.thinking_ids)
-        gap = measure_tie(pair, (*prompt, *start, *a[:place]), a[place], b[place])
+        gap = measure_tie(model, (*prompt, *start, *a[:place]), a[place], b[place])
         logger.warning("tie of %.2e nats at thinking token %d", gap, place)
         num_ties += 1
         assert gap < TIE_NATS
     assert num_ties <= len(ours) // 4
+
+
+def test_greedy_records_are_identical_apart_from_ties(pair: Pair) -> None:
+    ours, theirs = pair.solve(pair.transformers), pair.solve(pair.vllm)
+
+    assert any(made.num_waits_applied for made in ours)
+    assert_ties_alone(pair, pair.model, ours, theirs)
 
 
 def test_shared_chains_change_no_record_and_save_tokens(pair: Pair) -> None:
@@ -178,6 +186,5 @@ def test_adapter_writes_what_the_merged_model_writes(pair: Pair, tmp_path: Path)
     expected = pair.solve(engine)
     made = pair.solve(pair.vllm.with_adapter(tmp_path))
     pair.loop.run_until_complete(engine.close())
-    same = sum(mine == other for mine, other in zip(expected, made, strict=True))
-    assert same > 0.7 * len(expected)
+    assert_ties_alone(pair, merged, expected, made)
     assert made != pair.solve(pair.vllm)

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
@@ -20,16 +19,10 @@ from s1ray.grading.grader import grade_answer
 from s1ray.grading.pool import GraderPool, GradingItem
 from s1ray.grading.worker import READY
 from s1ray.records import AnswerKind, GradedAnswer, Verdict
+from tests.grading.items import POISON, root_plus
 from tests.grading.settings import ROOT, read_grading
-
-POISON = GradingItem(text=r"\boxed{9^{9^9}}", gold=r"8^{8^8}+1", kind=AnswerKind.MATH)
-"""Math-Verify alone does not come back from this comparison within minutes."""
-
-
-def root_plus(number: int) -> GradingItem:
-    return GradingItem(
-        text=rf"\boxed{{\sqrt{{2}} + {number}}}", gold=rf"{number}+\sqrt{{2}}", kind=AnswerKind.MATH
-    )
+from tests.orchestration.processes import running
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -161,8 +154,8 @@ def test_processes_end_when_their_parent_is_killed(tmp_path: Path) -> None:
             """
             import sys, time
             from s1ray.grading.pool import GraderPool
+            from tests.grading.items import root_plus
             from tests.grading.settings import read_grading
-            from tests.grading.test_pool import root_plus
             pool = GraderPool(read_grading("layered", num_workers=2, deadline_seconds=1.0))
             for future in [pool.submit(root_plus(number)) for number in range(2)]:
                 future.result()
@@ -171,22 +164,15 @@ def test_processes_end_when_their_parent_is_killed(tmp_path: Path) -> None:
             """
         )
     )
-    parent = subprocess.Popen(
-        [sys.executable, str(script)],
-        stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )
-    with parent:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    words = [sys.executable, str(script)]
+    with running(words, stdout=subprocess.PIPE, env=environment) as parent:
         assert parent.stdout is not None
         has_torch = parent.stdout.readline()
         children = find_children(parent.pid)
-        parent.kill()
     assert has_torch == b"False\n"
     assert len(children) == 2
-    deadline = time.monotonic() + 60
-    while any(is_running(child) for child in children) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not [child for child in children if is_running(child)]
+    wait_until(lambda: not any(is_running(child) for child in children), seconds=60)
 
 
 def test_lost_process_ends_at_its_deadline() -> None:

@@ -184,6 +184,18 @@ def test_full_disk_is_refused_before_anything_starts(
     assert ray.is_initialized() == was_initialized
 
 
+def test_storage_that_is_a_file_is_refused_and_its_steps_can_be_listed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "runs").touch()
+    command = f"train experiment=tiny paths.storage={tmp_path / 'runs'}"
+
+    listed, output = _run(monkeypatch, capsys, f"{command} --dry")
+    assert (listed, "2 of 2 steps will run" in output) == (0, True)
+    refused, output = _run(monkeypatch, capsys, command)
+    assert (refused, "paths.storage" in output) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("rows", "complaint"),
     [

@@ -8,9 +8,8 @@ import pytest
 from s1ray.config.recipe import Recipe
 from s1ray.curation.traces import read_traces
 from s1ray.orchestration.training_data.distill import prepare_distill, run_distill
-from tests.jobs.test_serve import KEY, Server, server
+from tests.jobs.served import KEY, Server
 
-__all__ = ["server"]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 

@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from s1ray.orchestration.cluster.session import ROOT
 from tests.ray_nodes import RAY, Nodes, make_nodes, wait_for_port
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 CLOSED = "http://127.0.0.1:9"
@@ -63,7 +63,7 @@ def test_a_plan_that_promises_more_than_there_is_fails(healthy: Nodes, tmp_path:
         "cluster.num_nodes=3",
         "tracking.mode=online",
         "needs_hub=true",
-        "least_storage_gib=1000000",
+        "min_storage_gib=1000000",
         f"paths.storage={tmp_path}",
     )
 
@@ -82,9 +82,9 @@ def test_gpus_that_are_not_there_are_found(healthy: Nodes, tmp_path: Path) -> No
 def test_a_secret_in_a_jobs_runtime_env_is_found(healthy: Nodes, tmp_path: Path) -> None:
     command = [str(RAY), "job", "submit", "--runtime-env-json"]
     exposed = {"env_vars": {"WANDB_API_KEY": "0123456789abcdef"}}
-    deadline = time.monotonic() + 120
-    while healthy.run(*command, json.dumps(exposed), "--", "true").returncode:
-        assert time.monotonic() < deadline  # a head that has just started takes no jobs yet
+    words = [*command, json.dumps(exposed), "--", "true"]
+    # A head that has just started takes no jobs yet.
+    wait_until(lambda: healthy.run(*words).returncode == 0)
 
     code, found = _examine(healthy, *PLANNED, f"paths.storage={tmp_path}")
 
@@ -131,7 +131,7 @@ def test_faults_of_one_node_are_found_in_one_examination(tmp_path: Path) -> None
         _start(nodes, environment=_plant(home), wrapper=wrapper)
 
         code, found = _examine(
-            nodes, *PLANNED, "storage_seconds=1", "least_storage_gib=0.001",
+            nodes, *PLANNED, "storage_seconds=1", "min_storage_gib=0.001",
             f"paths.storage={storage}",
         )  # fmt: skip
 

@@ -15,6 +15,7 @@ from s1ray.orchestration.fine_tune.train_worker import START
 from tests.hosts import ENVIRONMENT, Host, join, make_hosts, start_ray
 from tests.ray_nodes import Nodes, make_nodes
 from tests.recipes import write_traces
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 RATE_GBIT = 0.4
@@ -65,10 +66,7 @@ def _train_and(
     """Train over the hosts and call ``fault`` once twenty steps are done."""
 
     def strike() -> None:
-        deadline = time.monotonic() + 300
-        while len(_count_steps(storage)) < 20:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_until(lambda: len(_count_steps(storage)) >= 20, seconds=300)
         fault()
 
     thread = threading.Thread(target=strike)

@@ -2,101 +2,22 @@
 
 import asyncio
 import json
-import os
 import shutil
 import signal
 import subprocess
-import sys
-import time
-import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-import torch
 from openai import APIStatusError, AsyncOpenAI, OpenAI
-from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForCausalLM
 
-from s1ray.model_source.resolve import default_cache_directory, resolve_model
-from s1ray.orchestration.cluster.session import ROOT
-from tests.fakes import read_model_config
-from tests.ports import free_port
+from tests.jobs.served import KEY, Server, authorize
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-KEY = "a key of a test"
 ASK = {"model": "s1ray", "messages": [{"role": "user", "content": "What is 3 + 4?"}]}
 LONG = {**ASK, "n": 16, "extra_body": {"budget": {"min_thinking_tokens": 1500}}}
-
-
-@dataclass(frozen=True)
-class Server:
-    """A process that serves."""
-
-    url: str
-    process: subprocess.Popen[str]
-    storage: Path
-
-    def metric(self, name: str) -> float:
-        text = httpx.get(f"{self.url}/metrics", headers=authorize(KEY)).text
-        values = dict(line.rsplit(" ", 1) for line in text.splitlines() if line[0] != "#")
-        return float(values.get(f"s1ray_{name}", 0))
-
-
-def authorize(key: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {key}"}
-
-
-def wait_until(is_so: Callable[[], bool], *, seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def write_adapter(directory: Path) -> None:
-    """Write a LoRA adapter of the tiny model that changes what it says."""
-    model = read_model_config("tiny")
-    path = resolve_model(
-        model.source, revision=None, sha256=None, random=model.random,
-        cache=default_cache_directory(), on_progress=lambda _: None,
-    )  # fmt: skip
-    base = AutoModelForCausalLM.from_pretrained(path)
-    torch.manual_seed(0)
-    targets = ["q_proj", "v_proj", "down_proj"]
-    lora = LoraConfig(r=8, target_modules=targets, init_lora_weights=False)
-    with warnings.catch_warnings(action="ignore", category=FutureWarning):
-        adapted = get_peft_model(base, lora)
-    adapted.save_pretrained(directory)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    home = tmp_path_factory.mktemp("serve")
-    write_adapter(home / "adapter")
-    port = free_port()
-    command = [
-        sys.executable, "-m", "jobs.serve", "experiment=tiny", f"server.port={port}",
-        f"paths.storage={home / 'runs'}", f"+server.adapters.sums={home / 'adapter'}",
-        "server.max_requests=2", "engine.num_threads=1", "ray.num_cpus=2",
-    ]  # fmt: skip
-    environment = {**os.environ, "S1RAY_API_KEY": KEY}
-    environment.pop("RAY_ADDRESS", None)
-    with (home / "log").open("w") as log:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=log, text=True
-        )
-    running = Server(f"http://127.0.0.1:{port}", process, home / "runs")
-    try:
-        said = home / "log"
-        wait_until(lambda: "serving s1ray" in said.read_text() or process.poll() is not None)
-        assert process.poll() is None, said.read_text()
-        yield running
-    finally:
-        process.kill()
-        process.communicate(timeout=60)
 
 
 @pytest.fixture

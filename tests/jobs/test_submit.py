@@ -4,8 +4,7 @@ import json
 import secrets
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,8 +15,11 @@ import pytest
 from s1ray.orchestration.cluster.session import ROOT
 from s1ray.orchestration.fine_tune.stopping import STOP
 from tests.ray_nodes import RAY, Nodes, make_nodes, wait_for_port
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
+SUBMIT_SECONDS = 240
+"""What a job takes at most from its submission to its first step."""
 TINY = ["python", "-m", "jobs.train", "experiment=tiny"]
 # What the nodes and their users have in their environment, as the README says they should.
 PLANTED = {
@@ -43,9 +45,11 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
 
 def _wait_for_jobs(nodes: Nodes) -> None:
     """Wait until the cluster takes jobs: its agents come later than its port."""
-    deadline = time.monotonic() + 240
-    while (done := nodes.run(str(RAY), "job", "submit", "--", "true")).returncode:
-        assert time.monotonic() < deadline, done.stdout + done.stderr
+    wait_until(
+        lambda: nodes.run(str(RAY), "job", "submit", "--", "true").returncode == 0,
+        seconds=SUBMIT_SECONDS,
+        log=nodes.home / "head.log",
+    )
 
 
 def _submit_plainly(
@@ -58,13 +62,6 @@ def _submit_plainly(
 def _submit(nodes: Nodes, *options: str, words: list[str]) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "jobs.submit", *options, "--", *words]
     return nodes.run(*command, timeout=500, PYTHONPATH=str(ROOT))
-
-
-def _wait_until(is_reached: Callable[[], object], *, seconds: float = 240) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_reached():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 @pytest.mark.timeout(900)
@@ -119,7 +116,7 @@ def test_submit_stop_resubmit_attach(nodes: Nodes, tmp_path: Path) -> None:
     begun = _submit(nodes, "follow=false", words=words)
     assert begun.returncode == 0, begun.stderr
     first = begun.stdout.strip()
-    _wait_until(lambda: _count_steps(tmp_path) > 0)
+    wait_until(lambda: _count_steps(tmp_path) > 0, seconds=SUBMIT_SECONDS)
     [run] = (tmp_path / "train").iterdir()
 
     with ThreadPoolExecutor(1) as aside:
@@ -127,7 +124,7 @@ def test_submit_stop_resubmit_attach(nodes: Nodes, tmp_path: Path) -> None:
         with _held(nodes):
             again = _submit(nodes, "follow=false", words=words)
             stopping = aside.submit(_submit, nodes, "--stop", words=words)
-            _wait_until((run / STOP).exists)
+            wait_until((run / STOP).exists, seconds=SUBMIT_SECONDS)
         stopped = stopping.result()
 
     assert again.stdout.strip() == first
@@ -167,7 +164,7 @@ def test_a_submitted_job_knows_its_commit_and_fails_with_its_reason(
     nodes: Nodes, tmp_path: Path
 ) -> None:
     module = "s1ray.orchestration.run_directory.provenance"
-    script = f"from {module} import read_git_state; print(read_git_state())"
+    script = f"from {module} import CODE, read_git_state; print(read_git_state(CODE))"
 
     done = _submit(nodes, words=["python", "-c", f"{script}; raise SystemExit(3)"])
 

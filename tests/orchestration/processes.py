@@ -4,10 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 HOLD = """
 import sys, time
@@ -20,30 +20,30 @@ with hold_lease(Path(sys.argv[1]), heartbeat_seconds=0.1, stale_seconds=60):
 
 
 @contextmanager
+def running(words: Sequence[str], **options: Any) -> "Iterator[subprocess.Popen[Any]]":
+    """Have a process while the block runs; whatever ends the block, kills what is left of it.
+
+    A Popen of its own waits at the end of its block, for a process that may have no end.
+
+    Args:
+        words: Its command line.
+        options: As ``Popen`` takes them.
+    """
+    with subprocess.Popen(words, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@contextmanager
 def hold_elsewhere(path: Path, *, wrapper: Sequence[str] = ()) -> Iterator[subprocess.Popen[str]]:
     """Have another process, behind a wrapping command, hold a run's lease while the block runs."""
-    with subprocess.Popen(
-        [*wrapper, sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True
-    ) as holder:
-        try:
-            assert holder.stdout is not None
-            assert holder.stdout.readline() == "held\n"
-            yield holder
-        finally:
-            holder.kill()
-
-
-def wait_until(condition: Callable[[], object], *, seconds: float = 120.0) -> None:
-    """Return as soon as a condition holds.
-
-    Raises:
-        TimeoutError: It does not come to hold.
-    """
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError
-        time.sleep(0.005)
+    words = [*wrapper, sys.executable, "-c", HOLD, str(path)]
+    with running(words, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        yield holder
 
 
 def count_lines(path: Path) -> int:

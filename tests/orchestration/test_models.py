@@ -1,27 +1,17 @@
 """What a training run exported is read as a model, or as an adapter beside its base."""
 
-import json
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import save_file
 
 from s1ray.orchestration.models import PreparedModel, read_export, read_model
 from tests.fakes import write_tiny_qwen2
+from tests.orchestration.adapters import write_adapter
 
 
 @pytest.fixture
 def base(tmp_path: Path) -> PreparedModel:
     return read_model(write_tiny_qwen2(tmp_path / "base"))
-
-
-def write_adapter(directory: Path, *, value: float, rank: int, base_path: str) -> Path:
-    directory.mkdir()
-    settings = {"base_model_name_or_path": base_path, "revision": None, "r": rank}
-    (directory / "adapter_config.json").write_text(json.dumps(settings), encoding="utf-8")
-    save_file({"a": torch.full((3,), value)}, directory / "adapter_model.safetensors")
-    return directory
 
 
 def test_whole_model_is_its_own_base(base: PreparedModel, tmp_path: Path) -> None:
@@ -36,7 +26,7 @@ def test_whole_model_is_its_own_base(base: PreparedModel, tmp_path: Path) -> Non
 def test_adapter_keeps_its_base_and_has_weights_of_its_own(
     base: PreparedModel, tmp_path: Path
 ) -> None:
-    adapter = write_adapter(tmp_path / "adapter", value=1, rank=4, base_path="here")
+    adapter = write_adapter(tmp_path / "adapter")
 
     model = read_export(adapter, base=base)
 
@@ -68,7 +58,7 @@ def test_adapter_is_identified_by_its_values_and_settings_not_by_where_its_base_
 
 
 def test_adapter_without_its_values_is_refused(base: PreparedModel, tmp_path: Path) -> None:
-    adapter = write_adapter(tmp_path / "adapter", value=1, rank=4, base_path="here")
+    adapter = write_adapter(tmp_path / "adapter")
     (adapter / "adapter_model.safetensors").unlink()
 
     with pytest.raises(ValueError, match=r"has no adapter_model\.safetensors"):

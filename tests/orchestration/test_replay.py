@@ -15,7 +15,7 @@ from s1ray.orchestration.dashboard.tracking import LOG
 from s1ray.orchestration.run_directory.events import EventLog, read_events
 from s1ray.orchestration.run_directory.runs import Run
 from s1ray.orchestration.stage import name_stage, open_stage, show_finished
-from tests.orchestration.wandb_server import WandbServer, serve_wandb
+from tests.orchestration.wandb_server import WandbServer
 from tests.ports import closed_port
 
 Tiny = Callable[..., Recipe]
@@ -29,15 +29,13 @@ FAST = (
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[WandbServer]:
+def server(
+    server: WandbServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[WandbServer]:
     """A server that nobody is logged in to yet."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("WANDB_API_KEY", "WANDB_MODE"):
-        monkeypatch.delenv(name, raising=False)
-    with serve_wandb() as server:
-        monkeypatch.setenv("WANDB_BASE_URL", server.url)
-        monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
-        yield server
+    monkeypatch.delenv("WANDB_API_KEY")
+    yield server
     for log in tmp_path.rglob(LOG):
         sys.stdout.write(log.read_text(encoding="utf-8"))  # shown where a test failed
 

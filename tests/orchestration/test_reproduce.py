@@ -13,10 +13,10 @@ from s1ray.config.recipe import Recipe
 from s1ray.curation.traces import read_traces
 from s1ray.evaluation.store import read_samples
 from s1ray.orchestration import reproduce
-from s1ray.orchestration.reproduce import prepare_reproduce, run_reproduce
+from s1ray.orchestration.reproduce import describe_stages, prepare_reproduce, run_reproduce
 from s1ray.orchestration.run_directory.events import read_events
 from s1ray.orchestration.run_directory.lease import HeldError
-from s1ray.orchestration.run_directory.runs import MANIFEST, read_manifest
+from s1ray.orchestration.run_directory.runs import MANIFEST, finish_run, name_run, read_manifest
 from tests.orchestration.processes import hold_elsewhere
 from tests.recipes import compose_tiny
 
@@ -29,7 +29,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def path(storage: Path, ray_head: None) -> Path:
+def path(storage: Path, ray_head: Path) -> Path:
     """A recipe that was reproduced once."""
     return run_reproduce(prepare_reproduce(compose_tiny(storage)))
 
@@ -106,6 +106,20 @@ def test_recipe_of_which_a_stage_was_removed_is_unfinished_until_it_is_done_agai
     assert run_reproduce(plan) == path
     assert read_manifest(path) is not None
     assert read_manifest(_stages(path)["trained"]) is not None
+
+
+def test_stage_that_was_removed_to_free_space_has_a_place_and_no_time(tmp_path: Path) -> None:
+    run, train, curate = (
+        name_run(storage=tmp_path, stage=stage, slug="made", identity={})
+        for stage in ("reproduce", "train", "curate")
+    )
+    train.path.mkdir(parents=True)
+    finish_run(train, files=[], summary={"seconds": 2.5})
+
+    described = describe_stages(run, {"curate": curate.path, "train": train.path})
+
+    assert described["seconds"] == {"train": 2.5}
+    assert described["steps"]["curate"] == f"../../curate/{curate.name}"
 
 
 def test_reproduce_another_budget_evaluates_again_and_trains_not(

@@ -6,7 +6,7 @@ from s1ray.config.training import ActivationCheckpointing
 from s1ray.planning.advice import Advice, Adviser
 from s1ray.planning.cluster import Cluster
 from s1ray.planning.estimate import estimate
-from s1ray.planning.recipe import Recipe, read_adapters
+from s1ray.planning.recipe import Recipe
 from s1ray.planning.reports import make_reported_recipe
 from tests.planning.plans import load_cluster, load_planning, own_recipe, qwen_32b
 
@@ -18,7 +18,7 @@ def advise(cluster: Cluster, recipe: Recipe) -> tuple[Advice, ...]:
         model=model,
         assumptions=config.assumptions,
         config=config.advice,
-        adapters=read_adapters(config.lora_training),
+        lora=config.lora_training.lora,
     )
     return adviser.advise(cluster, recipe, current=current)
 
@@ -86,7 +86,7 @@ def test_one_gpu_is_told_of_adapters() -> None:
 
     overrides = [set(item.overrides) for item in advise(load_cluster(name), recipe)]
 
-    assert any("training" in keys for keys in overrides)
+    assert any("training.lora" in keys for keys in overrides)
 
 
 def test_s1s_script_is_told_to_balance_its_samples() -> None:

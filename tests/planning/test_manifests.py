@@ -6,8 +6,9 @@ import pytest
 import yaml
 
 from s1ray.config.planning import KuberayConfig
+from s1ray.planning.cluster import Cluster
 from s1ray.planning.launcher import list_unfilled
-from s1ray.planning.manifests import make_ray_cluster, make_ray_job
+from s1ray.planning.manifests import make_ray_job
 from tests.choices import read_choice
 from tests.planning.plans import load_cluster
 
@@ -35,17 +36,24 @@ KNOWN = {
 }  # fmt: skip
 
 
-def job() -> dict[str, Any]:
+def job(
+    name: str = "s1-32b-0a1b2c3d",
+    *,
+    cluster: Cluster = CLUSTER,
+    config: KuberayConfig = CONFIG,
+    **environment: str,
+) -> dict[str, Any]:
     return make_ray_job(
-        "s1-32b-0a1b2c3d",
+        name,
         entrypoint="python -m jobs.train experiment=s1_32b",
-        cluster=CLUSTER,
-        config=CONFIG,
+        environment=environment,
+        cluster=cluster,
+        config=config,
     )
 
 
 def pods(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    spec = manifest["spec"].get("rayClusterSpec", manifest["spec"])
+    spec = manifest["spec"]["rayClusterSpec"]
     return {
         "head": spec["headGroupSpec"]["template"]["spec"],
         "worker": spec["workerGroupSpecs"][0]["template"]["spec"],
@@ -87,6 +95,13 @@ def test_the_job_ends_and_may_try_again() -> None:
     }
 
 
+@pytest.mark.parametrize("value", ["bar", "it's", 'a "b"', "x: y\nz", "0"])
+def test_a_variable_reaches_the_job_as_it_was_given(value: str) -> None:
+    variables = yaml.safe_load(job(NAME=value)["spec"]["runtimeEnvYAML"])["env_vars"]
+
+    assert variables == {"RAY_JOB_STOP_WAIT_TIME_S": "120", "NAME": value}
+
+
 def test_the_token_is_on_and_secrets_come_from_kubernetes_alone() -> None:
     manifest = job()
 
@@ -112,7 +127,7 @@ def test_fetched_models_lie_on_the_shared_storage_unless_the_environment_says_wh
     elsewhere = CONFIG.model_copy(update={"environment": {"HF_HOME": "/models"}})
 
     for config, home in ((CONFIG, "/shared/huggingface"), (elsewhere, "/models")):
-        manifest = make_ray_cluster("s1ray", cluster=CLUSTER, config=config)
+        manifest = job(config=config)
         for pod in pods(manifest).values():
             assert {"name": "HF_HOME", "value": home} in pod["containers"][0]["env"]
 
@@ -125,17 +140,10 @@ def test_only_workers_are_bound_to_gpu_nodes() -> None:
     assert "nvidia.com/gpu" not in json.dumps(pods(manifest)["head"])
 
 
-def test_a_cluster_that_stays_is_the_jobs_cluster() -> None:
-    manifest = make_ray_cluster("s1ray", cluster=CLUSTER, config=CONFIG)
-
-    assert manifest["kind"] == "RayCluster"
-    assert manifest["spec"] == job()["spec"]["rayClusterSpec"]
-
-
 def test_a_cluster_without_rdma_asks_for_none() -> None:
     config = CONFIG.model_copy(update={"network_resource": None})
 
-    manifest = make_ray_cluster("s1ray", cluster=CLUSTER, config=config)
+    manifest = job(config=config)
 
     assert "efa" not in json.dumps(pods(manifest)["worker"]["containers"][0]["resources"])
 
@@ -143,7 +151,7 @@ def test_a_cluster_without_rdma_asks_for_none() -> None:
 def test_a_cluster_of_cpus_asks_for_no_gpu() -> None:
     cluster = replace(CLUSTER, is_cpu=True)
 
-    manifest = make_ray_cluster("s1ray", cluster=cluster, config=CONFIG)
+    manifest = job(cluster=cluster)
 
     assert "gpu" not in json.dumps(pods(manifest))
 
@@ -163,11 +171,11 @@ def test_manifests_survive_yaml() -> None:
 @pytest.mark.parametrize("name", ["S1-32B", "a_b", "-a", "a" * 48, ""])
 def test_a_name_that_kubernetes_refuses_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="is not a Kubernetes name"):
-        make_ray_cluster(name, cluster=CLUSTER, config=CONFIG)
+        job(name)
 
 
 def test_a_secret_in_the_environment_is_refused() -> None:
     config = CONFIG.model_copy(update={"environment": {"WANDB_API_KEY": "x"}})
 
     with pytest.raises(ValueError, match=r"\['WANDB_API_KEY'\].*look like secrets"):
-        make_ray_cluster("s1ray", cluster=CLUSTER, config=config)
+        job(config=config)

@@ -9,11 +9,12 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config, Qwen3Config
 
-from s1ray.config.training import ActivationCheckpointing, ShardingConfig
+from s1ray.config.training import ActivationCheckpointing
 from s1ray.planning.model import read_shape
 from s1ray.training.network.model import PackedLanguageModel, count_flops
 from s1ray.training.network.sharding import join_ranks, shard
 from tests.planning.plans import qwen_32b
+from tests.training.plain_loop import make_sharding
 
 # config.json of Qwen/Qwen2.5-*-Instruct and HuggingFaceTB/SmolLM2-135M-Instruct on the hub.
 QWEN_32B = {
@@ -38,13 +39,6 @@ SMOLLM2 = {
 }  # fmt: skip
 QWEN3 = {**QWEN_1_5B, "head_dim": 128}
 BIASED_LLAMA = {**SMOLLM2, "attention_bias": True, "mlp_bias": True}
-
-
-SINGLE_PROCESS = {
-    "num_workers": 1, "device": "cpu", "sequence_parallel": 1, "replicas": 1,
-    "reshard_after_forward": True, "attention": "per_document", "micro_batch_tokens": None,
-    "loss_chunk_tokens": 8, "cpu_offload": False, "compile": False,
-}  # fmt: skip
 
 
 @contextmanager
@@ -185,8 +179,17 @@ def test_layer_bytes_equal_what_the_training_loop_keeps_alive(
     config, num_tokens, dtype = tiny_qwen(**sizes), 32, torch.bfloat16
     language_model = build(config, device="cpu", dtype=dtype)
     wrapped = PackedLanguageModel(language_model, loss_chunk_tokens=8)
-    sharding = ShardingConfig.model_validate({**SINGLE_PROCESS, "activation_checkpointing": mode})
-    shard(wrapped, ranks=join_ranks(sharding), config=sharding, compute="float32", reduce="float32")
+    sharding = make_sharding(
+        activation_checkpointing=mode, micro_batch_tokens=None, loss_chunk_tokens=8
+    )
+    shard(
+        wrapped,
+        ranks=join_ranks(sharding),
+        config=sharding,
+        adapter_rank=0,
+        compute="float32",
+        reduce="float32",
+    )
     body = language_model.model
     hidden = torch.randn(1, num_tokens, config.hidden_size, dtype=dtype, requires_grad=True)
     rotary = body.rotary_emb(hidden, torch.arange(num_tokens)[None])

@@ -4,33 +4,31 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s1ray.config.training import ActivationCheckpointing, ShardingConfig, TrainingConfig
+from s1ray.config.training import ActivationCheckpointing
 from s1ray.planning.recipe import draw_lengths, lay_out_steps, read_recipe
 from s1ray.training.samples.batching import BatchPlan, plan_steps
 from tests.planning.plans import load_planning, own_recipe
+from tests.training.plain_loop import make_optimizer, make_sharding, make_training
 
-TRAINING = TrainingConfig.model_validate(
-    {
-        "seed": 1, "num_epochs": 2, "max_steps": None, "max_tokens": None,
-        "global_batch_size": 4, "max_seq_len": 100,
-        "overflow": "truncate", "loss_weighting": "sample", "conditioning": "none",
-        "compute_dtype": "bfloat16", "reduce_dtype": "float32",
-        "optimizer": {
-            "learning_rate": 1e-5, "warmup_ratio": 0.05, "beta1": 0.9, "beta2": 0.95,
-            "epsilon": 1e-8, "weight_decay": 1e-4, "max_grad_norm": 1.0,
-            "moments_dtype": "bfloat16",
-        },
-        "lora": {"rank": 8, "alpha": 16, "targets": ["q_proj"], "base_dtype": "bfloat16"},
-    }
-)  # fmt: skip
-SHARDING = ShardingConfig.model_validate(
-    {
-        "num_workers": 4, "device": "cuda", "sequence_parallel": 2, "replicas": 2,
-        "reshard_after_forward": False, "activation_checkpointing": "selective",
-        "attention": "varlen", "micro_batch_tokens": 512, "loss_chunk_tokens": 64,
-        "cpu_offload": False, "compile": True,
-    }
-)  # fmt: skip
+TRAINING = make_training(
+    num_epochs=2,
+    max_seq_len=100,
+    compute_dtype="bfloat16",
+    optimizer=make_optimizer(moments_dtype="bfloat16"),
+    lora={"rank": 8, "alpha": 16, "targets": ["q_proj"], "base_dtype": "bfloat16"},
+)
+SHARDING = make_sharding(
+    num_workers=4,
+    device="cuda",
+    sequence_parallel=2,
+    replicas=2,
+    reshard_after_forward=False,
+    activation_checkpointing="selective",
+    attention="varlen",
+    micro_batch_tokens=512,
+    loss_chunk_tokens=64,
+    compile=True,
+)
 
 
 def test_s1k_lengths_have_the_published_statistics() -> None:

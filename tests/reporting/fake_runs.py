@@ -338,6 +338,36 @@ def write_experiment(
     return path
 
 
+def write_sweep(storage: Path, *, num_items: int, sizes: Sequence[int]) -> Path:
+    """Write a sweep of data sizes, its trials and their steps; return its directory."""
+    points, steps = [], {}
+    for size in sizes:
+        name, label = f"size_{size}-1a2b3c4d", f"{size} sums"
+        made = write_evaluation(
+            storage / "evaluate" / name,
+            label="trained",
+            benchmarks=["running_sums"],
+            num_items=num_items,
+            skill=size / 1000,
+        )
+        write_curation(storage / "curate" / name, num_traces=size)
+        write_training(storage / "train" / name, num_steps=size // 8)
+        parts = {"curate": "curate", "train": "train", "trained": "evaluate"}
+        trial = write_run(
+            storage / "trial" / name,
+            identity={},
+            command=f"python -m jobs.sweep experiment=demo search.axes.data.only={size}",
+            steps={step: f"../../{stage}/{name}" for step, stage in parts.items()},
+        )
+        write_json(trial / "results.json", {"points": made})
+        points += [{**point, "model": label} for point in made]
+        steps[label] = f"../../trial/{name}"
+    path = write_run(storage / "sweep" / "sizes-1a2b3c4d", identity={}, steps=steps)
+    notes = note_benchmarks(["running_sums"], num_items=num_items)
+    write_json(path / "results.json", {"points": points, "benchmarks": notes})
+    return path
+
+
 if __name__ == "__main__":
     target = Path(sys.argv[1])
     experiment = write_experiment(target, num_items=int(sys.argv[2]))

@@ -14,12 +14,14 @@ from s1ray.reporting.reading.records import Companions, Pair, PairedEffect, Pred
 from tests.reporting.fake_runs import (
     DIFF,
     NO_COMPANIONS,
+    POLICIES,
     load_report_config,
     write_curation,
     write_evaluation,
     write_experiment,
     write_json,
     write_run,
+    write_sweep,
     write_training,
 )
 
@@ -113,6 +115,21 @@ def test_report_of_a_whole_experiment_lacks_nothing(whole: Path, page: str) -> N
     assert (out / "scaling.pdf").read_bytes()[:4] == b"%PDF"
 
 
+def test_report_of_a_sweep_shows_what_its_trials_did(tmp_path: Path) -> None:
+    sweep = write_sweep(tmp_path, num_items=3, sizes=[80, 160])
+
+    page = build(sweep, output=tmp_path / "out" / "report.html")
+
+    assert "No training curve" not in page
+    data = page[page.index('id="data"') : page.index('id="samples"')]
+    assert [data.count(f"<h3>{label}</h3>") for label in ("80 sums", "160 sums")] == [1, 1]
+    losses = (tmp_path / "out" / "training.csv").read_text(encoding="utf-8").splitlines()
+    assert [sum(row.startswith(label) for row in losses) for label in ("80 ", "160 ")] == [10, 20]
+    assert "160 sums against 80 sums" in page
+    assert "running_sums, 160 sums, cap_8" in page
+    assert page.count("jobs.sweep experiment=demo search.axes.data.only=160") == 1 + len(POLICIES)
+
+
 def test_licences_stand_with_the_benchmarks_and_with_the_data(tmp_path: Path) -> None:
     one = write_experiment(tmp_path, num_items=3, benchmarks=["aime24"], name="demo-aaaaaaaa")
     two = write_experiment(tmp_path, num_items=3, benchmarks=["aime24"], name="demo-bbbbbbbb")
@@ -180,7 +197,7 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     [
         ("train", "optimizer step", ("no point is scored", "jobs.curate", "holds samples.jsonl")),
         ("curate", "decontamination", ("no point is scored", "training loss. Run jobs.train")),
-        ("evaluate", "cap_16", ("training loss. Run jobs.train", "funnel.json")),
+        ("evaluate", "cap_16", ("training loss. Run jobs.train", "Run jobs.curate")),
     ],
 )
 def test_report_of_one_stage_says_what_is_missing(
@@ -230,7 +247,8 @@ def test_models_of_several_experiments_are_told_apart(tmp_path: Path) -> None:
     assert "2 experiments" in text
     assert "trained, demo-aaaaaaaa" in text
     assert "base, demo-bbbbbbbb" in text
-    assert (tmp_path / "training-2.png").exists()
+    losses = (tmp_path / "training.csv").read_text(encoding="utf-8")
+    assert {"demo-aaaaaaaa", "demo-bbbbbbbb"} <= {row.split(",")[0] for row in losses.split("\n")}
 
 
 def test_runs_may_be_given_labels(tmp_path: Path) -> None:

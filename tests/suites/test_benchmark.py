@@ -1,13 +1,16 @@
 """A suite's parts are measured one after the other, and what was measured is on disk."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from s1ray.config.suites.job import BenchmarkJobConfig, SuiteSettings
+from s1ray.config.tracking import PathsConfig
 from s1ray.suites.benchmark import BenchmarkPlan, prepare_benchmark, run_benchmark
 from s1ray.suites.suite import Outcome
+from tests.choices import read_choice
 
 
 def _plan(tmp_path: Path) -> BenchmarkPlan:
@@ -15,22 +18,21 @@ def _plan(tmp_path: Path) -> BenchmarkPlan:
     return BenchmarkPlan(
         settings=settings,
         parts={
-            "first": lambda told: Outcome(summary="1 to 1", results={"pairs": told.num_pairs}),
+            "first": lambda told, _: Outcome(summary="1 to 1", results={"pairs": told.num_pairs}),
             "second": _fail,
         },
+        paths=PathsConfig(storage=str(tmp_path), cache=None),
         directory=tmp_path / "made",
     )
 
 
-def _fail(settings: SuiteSettings) -> Outcome:
+def _fail(settings: SuiteSettings, _: PathsConfig) -> Outcome:
     raise RuntimeError(f"the sides of {settings.kind} differ")
 
 
 def test_last_line_is_one_json_object_with_every_part(tmp_path: Path) -> None:
     plan = _plan(tmp_path)
-    whole = BenchmarkPlan(
-        settings=plan.settings, parts={"first": plan.parts["first"]}, directory=plan.directory
-    )
+    whole = replace(plan, parts={"first": plan.parts["first"]})
 
     line = run_benchmark(whole)
 
@@ -64,6 +66,40 @@ def test_unknown_suite_is_refused() -> None:
         prepare_benchmark(config)
 
 
+def _choose_gpu(tmp_path: Path, *parts: str) -> BenchmarkPlan:
+    config = BenchmarkJobConfig.model_validate(
+        {
+            "suite": read_choice("suite", "gpu"),
+            "parts": parts or None,
+            "paths": {"storage": str(tmp_path), "cache": None},
+        }
+    )
+    return prepare_benchmark(config)
+
+
+def test_parts_are_measured_into_a_directory_of_their_own(tmp_path: Path) -> None:
+    whole = _choose_gpu(tmp_path)
+    slices, kernels = (
+        _choose_gpu(tmp_path, "slices"),
+        _choose_gpu(tmp_path, "cross_entropy", "attention"),
+    )
+
+    assert len({whole.directory, slices.directory, kernels.directory}) == 3
+    assert kernels.directory == _choose_gpu(tmp_path, "attention", "cross_entropy").directory
+    assert whole.directory == _choose_gpu(tmp_path, *whole.parts).directory
+
+
+def test_model_that_is_no_part_of_the_plan_suite_is_refused() -> None:
+    suite = read_choice("suite", "plan")
+    suite["models"]["mine"] = suite["models"]["tiny"]
+    paths = {"storage": "runs", "cache": None}
+
+    with pytest.raises(ValueError, match=r"suite\.models\.mine"):
+        prepare_benchmark(
+            BenchmarkJobConfig.model_validate({"suite": suite, "parts": None, "paths": paths})
+        )
+
+
 def _choose_machine(*, parts: tuple[str, ...] | None) -> BenchmarkJobConfig:
     return BenchmarkJobConfig.model_validate(
         {
@@ -82,7 +118,7 @@ def test_unknown_part_is_refused() -> None:
 def test_machine_suite_measures_both_precisions() -> None:
     plan = prepare_benchmark(_choose_machine(parts=None))
 
-    outcome = plan.parts["products"](plan.settings)
+    outcome = plan.parts["products"](plan.settings, plan.paths)
 
     rates = outcome.results["gflops_per_second"]
     assert all(rates[name]["median"] > 0 for name in ("bfloat16", "float32"))

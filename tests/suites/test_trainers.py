@@ -62,7 +62,7 @@ def test_interpreter_that_is_not_there_is_named(settings: TrainingSuiteSettings)
 def test_packed_and_unpacked_take_the_same_steps(
     tiny: TrainingSuiteSettings, tmp_path: Path
 ) -> None:
-    task = set_task(tiny, num_steps=2, compute_dtype="float32")
+    task = set_task(tiny, Path(tiny.model.source), num_steps=2, compute_dtype="float32")
     programs = {
         side: build_program(side, task, tiny, directory=tmp_path, num_threads=1)
         for side in (PACKED, UNPACKED)
@@ -78,7 +78,7 @@ def test_packed_and_unpacked_take_the_same_steps(
 
 
 def test_unpacked_has_one_sample_a_pass(tiny: TrainingSuiteSettings, tmp_path: Path) -> None:
-    task = set_task(tiny, num_steps=1, compute_dtype="float32")
+    task = set_task(tiny, Path(tiny.model.source), num_steps=1, compute_dtype="float32")
 
     program = build_program(UNPACKED, task, tiny, directory=tmp_path, num_threads=1)
 
@@ -89,7 +89,7 @@ def test_unpacked_has_one_sample_a_pass(tiny: TrainingSuiteSettings, tmp_path: P
 
 def make_race(settings: TrainingSuiteSettings, sides: dict[str, float]) -> Race:
     """A race in which a side takes so many seconds for a step, every time."""
-    task = set_task(settings, num_steps=3, compute_dtype="float32")
+    task = set_task(settings, Path(settings.model.source), num_steps=3, compute_dtype="float32")
     return Race(
         task=task,
         answers={

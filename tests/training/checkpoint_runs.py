@@ -14,8 +14,13 @@ from torch.distributed.tensor import DTensor
 from s1ray.config.checkpoint import CheckpointConfig, ExportDtype
 from s1ray.config.training import ShardingConfig, TrainingConfig
 from s1ray.training.checkpoints import checkpoint as checkpoint_module
-from s1ray.training.checkpoints.checkpoint import collect_tensors, save_checkpoint
-from s1ray.training.checkpoints.commit import CheckpointKind
+from s1ray.training.checkpoints.checkpoint import (
+    Position,
+    collect_tensors,
+    read_random_state,
+    write_checkpoint,
+)
+from s1ray.training.checkpoints.commit import CheckpointKind, name_checkpoint
 from s1ray.training.checkpoints.peers import Peers, join_peers
 from s1ray.training.checkpoints.restoration import load_checkpoint
 from s1ray.training.checkpoints.saver import CheckpointSaver
@@ -87,12 +92,18 @@ def read_tensors(state: TrainState) -> dict[str, Tensor]:
 
 
 def save(state: TrainState, directory: Path, *, peers: Peers | None = None) -> Path:
-    saved = save_checkpoint(
-        state,
-        directory,
-        kind=CheckpointKind.PERMANENT,
-        identity=IDENTITY,
-        peers=peers or join_peers(timeout_seconds=300),
+    peers = peers or join_peers(timeout_seconds=300)
+    saved = write_checkpoint(
+        collect_tensors(state.model, state.optimizer),
+        read_random_state(),
+        peers.decide(lambda: name_checkpoint(directory, step=state.step)),
+        position=Position(
+            step=state.step,
+            samples_consumed=state.samples_consumed,
+            kind=CheckpointKind.PERMANENT,
+            identity=IDENTITY,
+        ),
+        peers=peers,
     )
     return Path(saved.path)
 

@@ -16,9 +16,10 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from s1ray.config.training import OptimizerConfig, ShardingConfig, TrainingConfig
+from s1ray.config.training import LoraConfig, OptimizerConfig, ShardingConfig, TrainingConfig
 from s1ray.records import StepMetrics, TokenizedExample
 from s1ray.training.loop import TrainState, start_state, train
+from s1ray.training.network.model import plain_name
 from s1ray.training.network.sharding import join_ranks
 
 VOCABULARY = 97
@@ -136,17 +137,18 @@ def read_weights(state: TrainState) -> dict[str, torch.Tensor]:
     """Return whole weights under their names in safetensors."""
     weights = state.model.causal_lm.state_dict()
     return {
-        name.replace("_checkpoint_wrapped_module.", ""): (
-            w.full_tensor() if isinstance(w, DTensor) else w
-        )
-        .detach()
-        .clone()
+        plain_name(name): (w.full_tensor() if isinstance(w, DTensor) else w).detach().clone()
         for name, w in weights.items()
     }
 
 
 def measure_house_gradient(
-    path: Path, examples: Sequence[TokenizedExample], *, weighting: str, **sharding: object
+    path: Path,
+    examples: Sequence[TokenizedExample],
+    *,
+    weighting: str,
+    lora: LoraConfig | None = None,
+    **sharding: object,
 ) -> tuple[StepMetrics, dict[str, torch.Tensor]]:
     """Return one step's metrics and gradients, through the public loop alone.
 
@@ -156,6 +158,7 @@ def measure_house_gradient(
     training = make_training(
         global_batch_size=len(examples),
         loss_weighting=weighting,
+        lora=lora,
         optimizer=make_optimizer(learning_rate=1.0, max_grad_norm=1e9),
     )
     ranks = join_ranks(house)

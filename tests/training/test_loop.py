@@ -4,6 +4,7 @@ import math
 from itertools import islice
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -183,7 +184,8 @@ def test_metrics_count_tokens_and_flops_as_stated(tiny: Path) -> None:
     assert metrics.flops == 10 * 6 * weights + 2 * 3 * attention
     assert metrics.seconds > 0
     assert metrics.tokens_per_second == pytest.approx(10 / metrics.seconds)
-    assert 0 < metrics.peak_memory_gib < 24
+    memory = psutil.Process().memory_info().rss / 2**30
+    assert 0.5 * memory < metrics.peak_memory_gib < psutil.virtual_memory().total / 2**30
 
 
 def raise_on_poison(path: Path) -> str:

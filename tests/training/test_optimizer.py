@@ -57,8 +57,10 @@ def test_state_of_half_moments_survives_a_round_trip() -> None:
 
     other.load_state_dict(optimizer.state_dict())
 
-    dtypes = {state["exp_avg"].dtype for state in other.state.values()}
-    assert dtypes == {torch.bfloat16}
+    for found, expected in zip(other.state.values(), optimizer.state.values(), strict=True):
+        for name in ("exp_avg", "exp_avg_sq"):
+            assert found[name].dtype == torch.bfloat16
+            assert torch.equal(found[name], expected[name])
 
 
 def test_slow_second_moment_is_refused_in_bfloat16() -> None:

@@ -10,7 +10,7 @@ from s1ray.config.model import ModelConfig
 from s1ray.config.suites.job import SuiteSettings
 
 
-class LengthsConfig(Section):
+class ThinkingLengthsConfig(Section):
     """How long thinking is before an end: lognormal, cut at the longest, then scaled down."""
 
     median_tokens: PositiveFloat
@@ -24,7 +24,7 @@ class LengthsConfig(Section):
 class RoundsConfig(Section):
     """One state machine per sample against s1's batch-wide rounds."""
 
-    lengths: dict[str, LengthsConfig]
+    lengths: dict[str, ThinkingLengthsConfig]
     num_samples: PositiveInt
     num_waits: tuple[NonNegativeInt, ...]
     timed_waits: NonNegativeInt
@@ -46,7 +46,7 @@ class PrefixConfig(Section):
 class SweepConfig(Section):
     """The paper's grid of budgets, scaled down: each budget alone against shared chains."""
 
-    lengths: LengthsConfig
+    lengths: ThinkingLengthsConfig
     num_samples: PositiveInt
     caps: tuple[PositiveInt | None, ...]
     num_waits: tuple[PositiveInt, ...]
@@ -60,7 +60,7 @@ class SweepConfig(Section):
 class BatchesConfig(Section):
     """Samples of mixed lengths through our engine, static batches and continuous batching."""
 
-    lengths: LengthsConfig
+    lengths: ThinkingLengthsConfig
     num_samples: PositiveInt
     batch_size: PositiveInt
     block_tokens: PositiveInt
@@ -86,8 +86,6 @@ class ForcingSettings(SuiteSettings):
 
     seed: int
     context_tokens: PositiveInt
-    cache: str | None
-    """Of converted models; null for the user cache directory."""
     vllm_python: Annotated[str, Field(min_length=1)]
     """The interpreter that can import vLLM; ``make test-vllm`` builds this one."""
     vllm_kv_cache_gib: PositiveInt

@@ -30,10 +30,19 @@ class PlannedModelSettings(Section):
     layouts: dict[str, LayoutSettings]
 
 
+class PlannedModels(Section):
+    """The suite's models; each is a part of its name."""
+
+    tiny: PlannedModelSettings
+    smollm2: PlannedModelSettings
+
+
 class PlanSettings(SuiteSettings):
     """How well ``jobs.plan`` knows this machine once its rates were measured here."""
 
     num_threads: PositiveInt
     prompt_share: Annotated[float, Field(gt=0, lt=1)]
     """Of every sample's tokens; they carry no loss."""
-    models: dict[str, PlannedModelSettings]
+    models: PlannedModels
+    report_overrides: tuple[str, ...]
+    """Of the recipe on whose cluster the reported outcomes are planned."""

@@ -9,14 +9,12 @@ from typing import Any
 from s1ray.config.recipe import Recipe
 from s1ray.evaluation.metrics import measure_cost
 from s1ray.evaluation.results import build_results
-from s1ray.evaluation.store import read_scores
+from s1ray.evaluation.store import SAMPLES, read_scores
 from s1ray.generation.budget import BudgetPolicy
 from s1ray.grading.pool import GraderPool
 from s1ray.model_source.model_directory import ADAPTER_CONFIG_FILE
 from s1ray.orchestration.answering.evaluation import EvaluationPlan, plan_evaluation, run_evaluation
-from s1ray.orchestration.answering.judge import check_judge
-from s1ray.orchestration.answering.questions import read_questions
-from s1ray.orchestration.dashboard.tracking import SAMPLES
+from s1ray.orchestration.answering.questions import QuestionSet, read_questions
 from s1ray.orchestration.fine_tune.train import TrainPlan, prepare_train, run_train
 from s1ray.orchestration.models import (
     PreparedModel,
@@ -24,9 +22,10 @@ from s1ray.orchestration.models import (
     read_export,
     read_model,
 )
-from s1ray.orchestration.run_directory.runs import read_manifest, write_json
+from s1ray.orchestration.run_directory.runs import read_summary, write_json
 from s1ray.orchestration.steps import MISSING, NAMED_LATER, Step
 from s1ray.orchestration.terminal import console
+from s1ray.planning.estimate import SECONDS_PER_HOUR
 from s1ray.reporting.reading.read import read_experiment, read_results
 from s1ray.reporting.tables.tables import build_budgets_table, render_terminal
 from s1ray.training.fine_tune import EXPORT
@@ -53,30 +52,43 @@ class TargetPlan:
 
 def list_trained(recipe: Recipe, training: TrainPlan) -> list[Step]:
     """Return the evaluation of a trained model, which has no name before it is trained."""
+    steps = check_trained(recipe, training, questions=read_questions(recipe)).list_steps()
     if training.run.is_finished:
-        return plan_trained(recipe, training.run.path, base=training.model).list_steps()
-    placed = plan_evaluation(
-        recipe,
-        model=training.model,
-        label="trained",
-        questions=read_questions(recipe),
-        budget=recipe.budget,
+        return steps
+    name = f"{NAMED_LATER}, {training.run.name}"
+    return [replace(step, name=name, state=MISSING) for step in steps]
+
+
+def check_trained(recipe: Recipe, training: TrainPlan, *, questions: QuestionSet) -> EvaluationPlan:
+    """Plan the evaluation of a trained model, so that its faults are told before the training.
+
+    Args:
+        recipe: Of both.
+        training: Where it is not finished, the model that it begins from stands in the plan, and
+            the run's name is not yet the one that it will have.
+        questions: By benchmark.
+
+    Raises:
+        ValueError: As ``plan_evaluation`` raises it.
+    """
+    model = training.model
+    if training.run.is_finished:
+        model = read_export(training.run.path / EXPORT, base=model)
+    return plan_evaluation(
+        recipe, model=model, label="trained", questions=questions, budget=recipe.budget
     )
-    [step] = placed.list_steps()
-    return [replace(step, name=f"{NAMED_LATER}, {training.run.name}", state=MISSING)]
 
 
 def prepare_evaluate(recipe: Recipe) -> TargetPlan:
     """Check and name the evaluation of ``recipe.target``.
 
     Raises:
-        ValueError: The target, a benchmark or the judge's key cannot be had.
+        ValueError: The target, a benchmark or the judge's key cannot be had, or a part of the
+            configuration does not fit another.
     """
     if recipe.target == "trained":
         training = prepare_train(recipe)
-        # What is trained already is evaluated next, and its evaluation's plan asks for the key.
-        if not training.run.is_finished:
-            check_judge(recipe.grading)
+        check_trained(recipe, training, questions=read_questions(recipe))
         return TargetPlan(recipe=recipe, training=training, evaluation=None)
     if recipe.target == "base":
         model, label = prepare_model(recipe.model, recipe.paths), "base"
@@ -132,7 +144,7 @@ def gather_results(plans: Sequence[EvaluationPlan]) -> dict[str, Any]:
         policies |= {policy.name: policy for policy in plan.policies}
     recipe = plans[0].recipe
     scores = [score for plan in plans for score in read_scores(plan.run.path / SAMPLES)]
-    seconds = sum((read_manifest(plan.run.path) or {})["summary"]["seconds"] for plan in plans)
+    seconds = sum(read_summary(plan.run.path)["seconds"] for plan in plans)
     questions = {
         (group.benchmark, group.question.id): group.question
         for plan in plans
@@ -161,7 +173,7 @@ def price_seconds(recipe: Recipe, seconds: float) -> float | None:
     """
     devices = recipe.serving.num_replicas * recipe.serving.num_gpus
     rate = devices * recipe.cluster.dollars_per_device_hour
-    return rate * seconds / 3600 if rate else None
+    return rate * seconds / SECONDS_PER_HOUR if rate else None
 
 
 def show_results(path: Path) -> None:

@@ -11,22 +11,20 @@ from s1ray.config.grading import GradingConfig
 from s1ray.config.recipe import Recipe
 from s1ray.evaluation.evaluate import Solve, evaluate
 from s1ray.evaluation.samples import FailedSample, SampleGroup, plan_groups
-from s1ray.evaluation.store import UNGRADED_SAMPLES
+from s1ray.evaluation.store import SAMPLES, UNGRADED_SAMPLES
 from s1ray.generation.budget import BudgetPolicy, check_draws, expand_policies
-from s1ray.orchestration.answering.judge import check_judge, say_refused
-from s1ray.orchestration.answering.questions import BenchmarkNote, QuestionSet
-from s1ray.orchestration.answering.regrade import (
-    Desk,
+from s1ray.orchestration.answering.grading_session import (
+    GradingSession,
     count_samples,
-    find_answers,
-    grade_anew,
     grade_rest,
-    open_desk,
+    open_grading,
     restore_progress,
 )
+from s1ray.orchestration.answering.judge import check_judge, say_refused
+from s1ray.orchestration.answering.questions import BenchmarkNote, QuestionSet
+from s1ray.orchestration.answering.regrade import find_answers, grade_anew
 from s1ray.orchestration.answering.serve import Replica, ReplicaSettings, evaluation_replicas
 from s1ray.orchestration.cluster.session import ray_session
-from s1ray.orchestration.dashboard.tracking import SAMPLES
 from s1ray.orchestration.models import PreparedModel
 from s1ray.orchestration.run_directory.runs import Run
 from s1ray.orchestration.stage import name_stage, open_stage, show_finished
@@ -42,7 +40,7 @@ class EvaluationPlan:
     run: Run
     model: PreparedModel
     label: str
-    """What the model is called in results: base, trained, or its path's name."""
+    """What the model is called in results: base, trained or other."""
     policies: tuple[BudgetPolicy, ...]
     groups: tuple[SampleGroup, ...]
     benchmarks: tuple[BenchmarkNote, ...]
@@ -176,13 +174,13 @@ def run_evaluation(plan: EvaluationPlan, *, replica: type[Replica] = Replica) ->
     if answers is not None:
         return grade_anew(run, recipe, groups=plan.groups, answers=answers, label=plan.label)
     with open_stage(run, recipe) as stage:
-        with open_desk(run, recipe) as desk:
-            if desk.aside.missing(desk.store.missing(plan.groups)):
-                _generate(plan, desk, replica=replica)
+        with open_grading(run, recipe) as session:
+            if session.aside.missing(session.store.missing(plan.groups)):
+                _generate(plan, session, replica=replica)
             else:
-                restore_progress(run, desk, groups=plan.groups)
-            if desk.store.missing(plan.groups):
-                rest = grade_rest(run, recipe, desk, groups=plan.groups, label=plan.label)
+                restore_progress(run, session, groups=plan.groups)
+            if session.store.missing(plan.groups):
+                rest = grade_rest(run, recipe, session, groups=plan.groups, label=plan.label)
                 asyncio.run(rest)
         (run.path / UNGRADED_SAMPLES).unlink()
         say_refused(recipe.grading, run.path / SAMPLES)
@@ -191,8 +189,8 @@ def run_evaluation(plan: EvaluationPlan, *, replica: type[Replica] = Replica) ->
     return run.path
 
 
-def _generate(plan: EvaluationPlan, desk: Desk, *, replica: type[Replica]) -> None:
-    """Have replicas solve every sample that the desk lacks."""
+def _generate(plan: EvaluationPlan, session: GradingSession, *, replica: type[Replica]) -> None:
+    """Have replicas solve every sample that the session lacks."""
     run, recipe = plan.run, plan.recipe
     settings = replace(
         describe_replica(plan),
@@ -205,7 +203,7 @@ def _generate(plan: EvaluationPlan, desk: Desk, *, replica: type[Replica]) -> No
             settings, config=recipe.serving, name=run.name, replica=replica
         ) as solve,
     ):
-        failed = asyncio.run(_solve_all(plan, desk, solve=solve))
+        failed = asyncio.run(_solve_all(plan, session, solve=solve))
     if failed:
         raise RuntimeError(
             f"{len(failed)} samples could not be generated, the first: {failed[0].error} What "
@@ -215,36 +213,36 @@ def _generate(plan: EvaluationPlan, desk: Desk, *, replica: type[Replica]) -> No
 
 def describe_replica(plan: EvaluationPlan) -> ReplicaSettings:
     """Return what the replicas of an evaluation are built from."""
-    engine = plan.recipe.engine
-    if not plan.recipe.sweep.share_chains:
-        engine = engine.model_copy(update={"remembered_tokens": 0})
     return ReplicaSettings(
         model_path=str(plan.model.path),
         adapter_path=str(plan.model.adapter) if plan.model.adapter else None,
         delimiters=plan.recipe.model.delimiters,
         system_prompt=plan.recipe.model.system_prompt,
         context_tokens=plan.recipe.model.context_tokens,
-        engine=engine,
+        engine=plan.recipe.engine,
         sampling=plan.recipe.sampling,
         policies={policy.name: policy for policy in plan.policies},
     )
 
 
-async def _solve_all(plan: EvaluationPlan, desk: Desk, *, solve: Solve) -> list[FailedSample]:
+async def _solve_all(
+    plan: EvaluationPlan, session: GradingSession, *, solve: Solve
+) -> list[FailedSample]:
     """Stream every missing sample to the store, the event log and the terminal."""
     failed: list[FailedSample] = []
     total = count_samples(plan.groups)
     with show_progress(f"evaluate {plan.label}", total=total) as bar:
-        if len(desk.store):
-            say(f"resuming {plan.run.name}: {len(desk.store)} of {total} samples are there")
-        progress = restore_progress(plan.run, desk, groups=plan.groups)
+        if len(session.store):
+            say(f"resuming {plan.run.name}: {len(session.store)} of {total} samples are there")
+        progress = restore_progress(plan.run, session, groups=plan.groups)
         async for outcome in evaluate(
             plan.groups,
             solve=solve,
-            grade=desk.grade,
-            store=desk.store,
-            aside=desk.aside,
+            grade=session.grade,
+            store=session.store,
+            aside=session.aside,
             runtime=plan.recipe.evaluation.runtime,
+            max_in_flight=plan.recipe.count_in_flight(),
         ):
             if isinstance(outcome, FailedSample):
                 failed.append(outcome)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from s1ray.config.grading import GradingConfig, JudgeConfig
+from s1ray.config.grading import AnswerJudgeConfig, GradingConfig
 from s1ray.evaluation.judge import ChatJudge
 from s1ray.evaluation.store import read_scores
 from s1ray.generation.chat.openai_engine import OpenAIEngine
@@ -25,7 +25,7 @@ def check_judge(config: GradingConfig) -> None:
 
 
 @contextmanager
-def open_judge(config: JudgeConfig | None) -> Iterator[Judge | None]:
+def open_judge(config: AnswerJudgeConfig | None) -> Iterator[Judge | None]:
     """Yield the judge while the block runs; None where none is configured.
 
     Raises:

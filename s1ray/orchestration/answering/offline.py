@@ -1,25 +1,34 @@
 """``jobs.compare`` and ``jobs.grade``: stored results looked at again; no model, no Ray."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from s1ray.config.compare import CompareConfig
 from s1ray.config.grade import GradeConfig
 from s1ray.evaluation.comparison import Comparison, compare_samples, describe_resolution
-from s1ray.evaluation.protocol import check_differences, find_differences
-from s1ray.evaluation.store import read_samples
+from s1ray.evaluation.protocol import ProtocolDifference, check_differences, find_differences
+from s1ray.evaluation.store import SAMPLES, read_samples
 from s1ray.grading.regrade import describe, regrade
 from s1ray.orchestration.answering.judge import check_judge, open_judge
-from s1ray.orchestration.dashboard.tracking import SAMPLES
-from s1ray.orchestration.run_directory.runs import write_json
+from s1ray.orchestration.run_directory.runs import DESCRIPTION, write_json
 from s1ray.orchestration.terminal import say, show_table
 from s1ray.records import AnswerKind
 
 COMPARISON = "comparison.json"
 
 
-def prepare_compare(config: CompareConfig) -> CompareConfig:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparePlan:
+    """Two evaluations that may be compared."""
+
+    config: CompareConfig
+    differs: tuple[ProtocolDifference, ...]
+    """What their protocols do not share, all of it named."""
+
+
+def prepare_compare(config: CompareConfig) -> ComparePlan:
     """Check that both runs are evaluations of one protocol.
 
     Raises:
@@ -32,22 +41,23 @@ def prepare_compare(config: CompareConfig) -> CompareConfig:
                 f"{name}={path} is no evaluation run (it has no {SAMPLES}). Name the directories "
                 "that python -m jobs.evaluate printed last."
             )
-        if not (path / "run.json").is_file():
+        if not (path / DESCRIPTION).is_file():
             raise ValueError(
-                f"{name}={path} has no run.json, which says how its answers came about. Name a "
-                "whole run directory."
+                f"{name}={path} has no {DESCRIPTION}, which says how its answers came about. "
+                "Name a whole run directory."
             )
-        described = json.loads((path / "run.json").read_text(encoding="utf-8"))
+        described = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
         identities.append(described["identity"])
     differences = find_differences(*identities)
     named = check_differences(differences, subject=config.subject, allow=config.allow)
     for difference in named:
         say(f"  differs: {difference.path}: {difference.a} -> {difference.b}")
-    return config
+    return ComparePlan(config=config, differs=named)
 
 
-def run_compare(config: CompareConfig) -> Path:
+def run_compare(plan: ComparePlan) -> Path:
     """Print paired differences of b minus a; write them beside b's samples and return the file."""
+    config = plan.config
     comparisons = compare_samples(
         read_samples(Path(config.a) / SAMPLES),
         read_samples(Path(config.b) / SAMPLES),
@@ -68,8 +78,20 @@ def run_compare(config: CompareConfig) -> Path:
         if warning:
             say(f"{comparison.benchmark}/{comparison.policy}: {warning}")
     path = Path(config.b) / COMPARISON
-    write_json(path, {"a": config.a, "comparisons": [asdict(item) for item in comparisons]})
+    content = {
+        "a": config.a,
+        "differs": [asdict(difference) for difference in plan.differs],
+        "comparisons": [_to_json(item) for item in comparisons],
+    }
+    write_json(path, content)
     return path
+
+
+def _to_json(comparison: Comparison) -> dict[str, Any]:
+    """Return a comparison with its difference, which is no field."""
+    paired = comparison.difference
+    difference = {"difference": paired.difference, **asdict(paired)}
+    return {**asdict(comparison), "difference": difference}
 
 
 def _describe(comparison: Comparison) -> dict[str, str]:

@@ -7,7 +7,7 @@ inside it, next to its cache.
 import asyncio
 import math
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -26,7 +26,7 @@ from s1ray.generation.build import build_engine
 from s1ray.model_source.model_directory import load_tokenizer
 from s1ray.orchestration.cluster.room import Need, await_room
 from s1ray.orchestration.cluster.storage import refuse_unreadable
-from s1ray.orchestration.run_directory.lease import is_abandoned
+from s1ray.orchestration.run_directory.lease import LEASE, is_abandoned
 from s1ray.orchestration.terminal import say
 from s1ray.records import Completion
 
@@ -37,6 +37,10 @@ CONSTRUCTOR_RETRIES = 2
 _SHARE_MODEL = (
     "put it on storage that every node mounts: HF_HOME or paths.cache for what was fetched, "
     "paths.storage for what a run trained, or name a shared directory (model.source, target)"
+)
+_SHARE_LEASE = (
+    "set paths.storage to storage that every node mounts: by the lease there a replica knows that "
+    "the job it works for is alive"
 )
 
 
@@ -88,12 +92,9 @@ class Replica:
     async def check_health(self) -> None:
         """Take the application away where the job that began it was killed; Serve asks often."""
         owner = self._settings.owner
-        if owner is None:
-            return
-        is_orphan = False
-        with suppress(OSError):  # a disk that fails for a moment kills nobody
-            is_orphan = is_abandoned(Path(owner), stale_seconds=self._settings.abandoned_seconds)
-        if is_orphan:
+        if owner is not None and is_orphaned(
+            Path(owner), abandoned_seconds=self._settings.abandoned_seconds
+        ):
             await asyncio.to_thread(serve.delete, Path(owner).name, _blocking=False)
 
     async def solve(self, group: SampleGroup) -> AsyncIterator[tuple[str, Completion]]:
@@ -104,6 +105,21 @@ class Replica:
     async def count(self) -> Mapping[str, int]:
         """Return the engine's counters."""
         return self._solver.engine.counters()
+
+
+def is_orphaned(owner: Path, *, abandoned_seconds: float) -> bool:
+    """Whether the job that a run directory belongs to is gone, as far as this node can see.
+
+    A directory that is not here tells nothing: a node that joined later may not have it mounted.
+
+    Args:
+        owner: The run directory.
+        abandoned_seconds: As ``ServingConfig`` has it.
+    """
+    try:
+        return owner.is_dir() and is_abandoned(owner, stale_seconds=abandoned_seconds)
+    except OSError:  # a disk that fails for a moment kills nobody
+        return False
 
 
 def start_serve() -> None:
@@ -128,11 +144,15 @@ def evaluation_replicas(
         replica: What the deployment holds.
 
     Raises:
-        RefusedError: A Ray of our own is too small for them, or a node cannot read the model.
+        RefusedError: A Ray of our own is too small for them, or a node cannot read the model or
+            the owner's lease.
         RuntimeError: The replicas did not come up.
     """
     await_room(describe_need(config))
     refuse_blind_nodes([settings.model_path, settings.adapter_path], config=config)
+    if settings.owner is not None:
+        lease = Path(settings.owner) / LEASE
+        refuse_unreadable(lease, resource=_name_resource(config), remedy=_SHARE_LEASE)
     say(f"loading the model into {config.num_replicas} evaluation replica(s)")
     start_serve()
     deploy = serve.deployment(
@@ -163,10 +183,14 @@ def refuse_blind_nodes(paths: Iterable[str | None], *, config: ServingConfig) ->
     Raises:
         RefusedError: A node cannot read one of them.
     """
-    resource = "GPU" if config.num_gpus else "CPU"
     for path in paths:
         if path is not None:
-            refuse_unreadable(Path(path), resource=resource, remedy=_SHARE_MODEL)
+            refuse_unreadable(Path(path), resource=_name_resource(config), remedy=_SHARE_MODEL)
+
+
+def _name_resource(config: ServingConfig) -> str:
+    """Return what nodes that may get a replica offer."""
+    return "GPU" if config.num_gpus else "CPU"
 
 
 def describe_need(config: ServingConfig) -> Need:

@@ -4,6 +4,8 @@ A replica is a plain ``ChatServer`` behind a plain ASGI app; what one request as
 inside one replica, next to its cache. Serve carries the requests, scales and restarts.
 """
 
+import signal
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +23,6 @@ from s1ray.orchestration.answering.serve import CONSTRUCTOR_RETRIES, refuse_blin
 from s1ray.orchestration.chat_server.plan import ServerPlan, read_key
 from s1ray.orchestration.cluster.room import Need, await_room
 from s1ray.orchestration.cluster.session import LOCAL, choose_address, ray_session
-from s1ray.orchestration.fine_tune.stopping import wait_for_signal
 from s1ray.orchestration.stage import hold_run
 from s1ray.orchestration.terminal import say
 from s1ray.serving.app import build_app
@@ -55,13 +56,28 @@ def run_server(plan: ServerPlan) -> Path:
     ):
         names = ", ".join((config.model_name, *plan.adapters))
         say(f"serving {names} at http://{config.host}:{config.port}/v1; Ctrl-C stops")
-        wait_for_signal()
+        _wait_for_signal()
         say("stopping; requests under way may end")
     return plan.run.path
 
 
 def _serve_on() -> None:
     """Keep clients: what the run directory says of this server was written when it began."""
+
+
+def _wait_for_signal() -> None:
+    """Wait until SIGTERM or Ctrl-C; what comes after may take its time, and a second one kills.
+
+    Enter it after Ray has been initialised: Ray installs handlers of its own.
+    """
+    asked = threading.Event()
+    previous = {
+        number: signal.signal(number, lambda *_: asked.set())
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    asked.wait()
+    for number, handler in previous.items():
+        signal.signal(number, handler)
 
 
 @contextmanager

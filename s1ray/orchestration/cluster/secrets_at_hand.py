@@ -9,6 +9,8 @@ from s1ray.config.secrecy import list_secrets, redact
 
 TOKEN_PATH = "RAY_AUTH_TOKEN_PATH"
 DEFAULT_TOKEN = Path("~/.ray/auth_token")
+_NETRC = "NETRC"
+_NETRC_PLACES = ("~/.netrc", "~/_netrc")
 
 
 def find_token_file() -> Path | None:
@@ -19,7 +21,7 @@ def find_token_file() -> Path | None:
 
 def list_secrets_at_hand() -> tuple[str, ...]:
     """Return the values to keep out of everything that is written or sent, longest first."""
-    values = {*list_secrets(os.environ), *_read_netrc(), *_read_token()}
+    values = {*list_secrets(os.environ), *read_netrc().values(), *_read_token()} - {""}
     return tuple(sorted(values, key=len, reverse=True))
 
 
@@ -36,12 +38,19 @@ class RedactingFormatter(logging.Formatter):
         return redact_at_hand(super().format(record))
 
 
-def _read_netrc() -> set[str]:
+def read_netrc() -> dict[str, str]:
+    """Return the passwords of netrc by machine, from the file that W&B's client takes.
+
+    That of every other machine stands under ``default``. A file that cannot be read has none.
+    """
+    named = os.environ.get(_NETRC)
+    places = [Path(place).expanduser() for place in ([named] if named else _NETRC_PLACES)]
     try:
-        hosts = netrc.netrc().hosts
-    except (OSError, netrc.NetrcParseError):
-        return set()
-    return {password for _, _, password in hosts.values() if password}
+        path = next((place for place in places if place.exists()), places[0])
+        hosts = netrc.netrc(path).hosts
+    except (OSError, UnicodeDecodeError, netrc.NetrcParseError):
+        return {}
+    return {machine: password or "" for machine, (_, _, password) in hosts.items()}
 
 
 def _read_token() -> set[str]:

@@ -25,10 +25,9 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def is_token_demanded(environment: dict[str, str] | None = None) -> bool:
-    """Return whether a process with this environment (or this one) uses token authentication."""
-    found = os.environ if environment is None else environment
-    return found.get(AUTH_MODE, "").lower() == "token"
+def is_token_demanded() -> bool:
+    """Return whether this process uses token authentication."""
+    return os.environ.get(AUTH_MODE, "").lower() == "token"
 
 
 def refuse_open_cluster(hosts: Iterable[str]) -> None:
@@ -84,7 +83,10 @@ def answers_anybody(url: str) -> bool:
     except HTTPError as error:
         if error.code in {401, 403}:
             return False
-        raise ValueError(f"{url} is no job server: it answers {error.code}") from error
+        raise ValueError(
+            f"{url} is no job server: it answers {error.code}. Set address= to the job server's "
+            "own, as http://127.0.0.1:8265."
+        ) from error
     except (URLError, OSError) as error:
         raise ValueError(
             f"no job server answers at {url}: {error}. Start the cluster, open the tunnel "

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError, RuntimeEnvSetupError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from s1ray.orchestration.run_directory.runs import RefusedError
@@ -64,7 +64,7 @@ def _ask_others(find_fault: FindFault, paths: tuple[str, ...], *, resource: str)
     asked = [
         (node["NodeManagerAddress"], _ask(node["NodeID"], find_fault, paths)) for node in others
     ]
-    faults = [(address, _hear(answer)) for address, answer in asked]
+    faults = [(address, hear_fault(answer)) for address, answer in asked]
     return ", ".join(f"{address} ({fault})" for address, fault in faults if fault)
 
 
@@ -74,9 +74,12 @@ def _ask(node_id: str, find_fault: FindFault, paths: tuple[str, ...]) -> "ray.Ob
     return task.remote(paths)
 
 
-def _hear(answer: "ray.ObjectRef[str]") -> str:
+def hear_fault(answer: "ray.ObjectRef[str]") -> str:
+    """Return the fault that a node found, or why it could not look; nothing where it has died."""
     try:
         return ray.get(answer)
+    except (RayTaskError, RuntimeEnvSetupError) as error:
+        return str(error).strip().splitlines()[-1]
     except RayError:
         return ""
 

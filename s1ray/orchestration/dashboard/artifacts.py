@@ -10,12 +10,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from s1ray.evaluation.store import SAMPLES
 from s1ray.orchestration.run_directory.provenance import DIFF, ENVIRONMENT
+from s1ray.orchestration.run_directory.runs import MANIFEST
 
 logger = logging.getLogger(__name__)
 ERROR = "error.txt"
 """The traceback of a run that failed."""
-_SAMPLES = "samples.jsonl"
 
 
 def log_error(board: Any, run_path: Path) -> None:  # noqa: ANN401 - wandb's run
@@ -44,12 +45,12 @@ def build_artifacts(run_path: Path, *, run_name: str) -> Iterator[Any]:
         for path in state:
             code.add_file(str(path))
         yield code
-    manifest = run_path / "manifest.json"
+    manifest = run_path / MANIFEST
     if not manifest.exists():
         return
     digests = json.loads(manifest.read_text(encoding="utf-8"))["files"]
-    if _SAMPLES in digests:
-        yield _refer(f"samples-{run_name}", "samples", run_path, {_SAMPLES: digests[_SAMPLES]})
+    if SAMPLES in digests:
+        yield _refer(f"samples-{run_name}", "samples", run_path, {SAMPLES: digests[SAMPLES]})
     weights = {name: digest for name, digest in digests.items() if name.endswith(".safetensors")}
     if weights:
         yield _refer(f"model-{run_name}", "model", run_path, weights)

@@ -7,7 +7,6 @@ dashboard, and ``wandb sync`` or the same command fills it in, also when the run
 """
 
 import logging
-import netrc
 import os
 import signal
 import subprocess
@@ -18,21 +17,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from s1ray.config.tracking import TrackingConfig, TrackingMode
-from s1ray.evaluation.store import SAMPLES
-from s1ray.orchestration.cluster.secrets_at_hand import redact_at_hand
+from s1ray.orchestration.cluster.secrets_at_hand import read_netrc, redact_at_hand
 from s1ray.orchestration.dashboard.artifacts import ERROR
 from s1ray.orchestration.dashboard.sink import DONE, STOPPED, SinkOrder
 from s1ray.orchestration.run_directory.runs import Run
-
-__all__ = ["LOG", "SAMPLES", "flatten_settings", "is_replay_due", "resolve_mode", "track"]
 
 logger = logging.getLogger(__name__)
 LOG = "tracking.log"
 """What the sink has to say."""
 _OFFLINE = "offline-"
 """How the name of a directory begins that W&B's client has left offline; a time follows."""
+_KEY_HOSTS = ("api.forge.coreweave.com", "api.wandb.ai")
+"""Under which W&B's client looks in netrc for the key of its own service: today's name, the old."""
 _ROOT = Path(__file__).parents[3]
 
 
@@ -187,11 +186,10 @@ def is_replay_due(run_path: Path, config: TrackingConfig) -> bool:
 
 
 def _has_netrc_key() -> bool:
-    host = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai").split("://")[-1].split(":")[0]
-    try:
-        return netrc.netrc().authenticators(host) is not None
-    except (FileNotFoundError, netrc.NetrcParseError):
-        return False
+    base = os.environ.get("WANDB_BASE_URL")
+    hosts = (urlsplit(base).netloc,) if base else _KEY_HOSTS
+    passwords = read_netrc()
+    return any(passwords.get(host, passwords.get("default")) for host in hosts)
 
 
 def flatten_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -37,11 +37,13 @@ def check_gpus(nodes: Facts, config: DoctorConfig) -> Finding:
         return pass_check("gpus", "none are planned (cluster.device=cpu)")
     wrong = []
     for name, facts in nodes.items():
-        if len(facts.gpus) != cluster.devices_per_node:
+        if facts.gpu_fault:
+            wrong.append(f"{facts.gpu_fault} on {name}")
+        elif len(facts.gpus) != cluster.devices_per_node:
             wrong.append(f"{name} has {len(facts.gpus)}")
         elif facts.num_torch_gpus != len(facts.gpus):
             wrong.append(f"torch sees {facts.num_torch_gpus} of {len(facts.gpus)} on {name}")
-        least = config.least_memory_share * cluster.device_memory_gib
+        least = config.min_memory_share * cluster.device_memory_gib
         small = [gpu for gpu in facts.gpus if (gpu.memory_gib or 0.0) < least]
         wrong += [f"{gpu.name} on {name} has {gpu.memory_gib or 0:.1f} GiB" for gpu in small[:1]]
     planned = f"{cluster.devices_per_node} of {cluster.device_memory_gib:g} GiB a node"
@@ -61,10 +63,10 @@ def check_power(nodes: Facts, config: DoctorConfig) -> Finding:
     for name, facts in nodes.items():
         for index, gpu in enumerate(facts.gpus):
             limit, default = gpu.power_limit_watts, gpu.default_power_limit_watts
-            if limit and default and limit < config.least_power_share * default:
+            if limit and default and limit < config.min_power_share * default:
                 wrong.append(f"GPU {index} of {name} is held at {limit:.0f} of {default:.0f} W")
             clock, usual = gpu.clock_mhz, gpu.default_clock_mhz
-            if clock and usual and clock < config.least_power_share * usual:
+            if clock and usual and clock < config.min_power_share * usual:
                 wrong.append(f"GPU {index} of {name} is held at {clock:.0f} of {usual:.0f} MHz")
             wrong += [f"GPU {index} of {name}: {why}" for why in gpu.slowdowns]
     if wrong:
@@ -82,16 +84,16 @@ def check_disk(nodes: Facts, config: DoctorConfig) -> Finding:
     """Find nodes that would run out of disk."""
     wrong = []
     for name, facts in nodes.items():
-        if facts.storage_gib is not None and facts.storage_gib < config.least_storage_gib:
+        if facts.storage_gib is not None and facts.storage_gib < config.min_storage_gib:
             wrong.append(f"{facts.storage_gib:.1f} GiB below paths.storage on {name}")
-        if facts.temporary_gib < config.least_temporary_gib:
+        if facts.temporary_gib < config.min_temporary_gib:
             wrong.append(f"{facts.temporary_gib:.1f} GiB for temporary files on {name}")
     if wrong:
         return fail_check(
             "free disk",
             f"only {'; '.join(wrong)}",
-            fix=f"free at least {config.least_storage_gib:g} GiB of storage and "
-            f"{config.least_temporary_gib:g} GiB of temporary space (a checkpoint of 32B has 393)",
+            fix=f"free at least {config.min_storage_gib:g} GiB of storage and "
+            f"{config.min_temporary_gib:g} GiB of temporary space (a checkpoint of 32B has 393)",
         )
     free = [facts.storage_gib for facts in nodes.values() if facts.storage_gib is not None]
     return pass_check("free disk", f"at least {min(free, default=0.0):.0f} GiB of storage")

@@ -2,20 +2,24 @@
 
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import ray
 from ray.exceptions import GetTimeoutError, RayError
 
 from s1ray.config.doctor import DoctorConfig
 from s1ray.orchestration.cluster.security import answers_anybody, is_loopback
 from s1ray.orchestration.doctor import checks
 from s1ray.orchestration.doctor.exposure import check_jobs, find_job_server
-from s1ray.orchestration.doctor.finding import Finding, fail_check, pass_check
+from s1ray.orchestration.doctor.finding import Finding, fail_check, pass_check, warn_check
 from s1ray.orchestration.doctor.network import check_network
-from s1ray.orchestration.doctor.nodes import find_nodes, list_dead, measure_network
+from s1ray.orchestration.doctor.nodes import (
+    Node,
+    find_nodes,
+    hear_all,
+    list_dead,
+    measure_network,
+)
 from s1ray.orchestration.doctor.probe import NodeFacts
 from s1ray.planning.cluster import Cluster
 
@@ -44,11 +48,7 @@ class Examination:
         yield self._check_nodes()
         facts, silent = self._read_facts()
         if silent:
-            yield fail_check(
-                "answers",
-                f"no answer within {self._config.patience_seconds:g} s from {', '.join(silent)}",
-                fix="look at that node's raylet.err; end it and start it again",
-            )
+            yield self._fail_silent("answers", silent)
         if not facts:
             return
         yield checks.check_versions(facts)
@@ -56,7 +56,7 @@ class Examination:
         yield checks.check_power(facts, self._config)
         yield self._check_storage(facts)
         yield checks.check_disk(facts, self._config)
-        yield checks.check_clocks(self._read_clocks(facts), self._config)
+        yield self._check_clocks(facts)
         yield self._check_network(facts)
         yield from checks.check_services(facts, self._config)
         yield from self._check_security(facts)
@@ -78,39 +78,45 @@ class Examination:
 
     def _read_facts(self) -> tuple[dict[str, NodeFacts], list[str]]:
         self._storage.mkdir(parents=True, exist_ok=True)  # here alone: elsewhere it must be there
-        return self._ask_all(
-            "read_facts",
-            storage=str(self._storage),
-            service_urls=self._config.service_urls,
-            connect_seconds=self._config.connect_seconds,
+        pending = {
+            node.name: node.probe.read_facts.remote(
+                storage=str(self._storage),
+                service_urls=self._config.service_urls,
+                connect_seconds=self._config.connect_seconds,
+            )
+            for node in self._nodes
+        }
+        return hear_all(pending, seconds=self._config.patience_seconds)
+
+    def _fail_silent(self, check: str, silent: Sequence[str]) -> Finding:
+        return fail_check(
+            check,
+            f"no answer, or an error, within {self._config.patience_seconds:g} s from "
+            f"{', '.join(silent)}",
+            fix=f"look at that node's raylet.err and its mount of {self._storage}; end it and "
+            "start it again",
         )
 
-    def _ask_all(self, method: str, **arguments: Any) -> tuple[dict[str, Any], list[str]]:  # noqa: ANN401 - a probe's own
-        """Return what each node answers, and the nodes that do not."""
-        pending = {n.name: getattr(n.probe, method).remote(**arguments) for n in self._nodes}
-        deadline = time.monotonic() + self._config.patience_seconds
-        answers: dict[str, Any] = {}
-        for name, reference in pending.items():
-            try:
-                left = max(0.1, deadline - time.monotonic())
-                answers[name] = ray.get(reference, timeout=left)
-            except (GetTimeoutError, RayError):
-                continue
-        return answers, [name for name in pending if name not in answers]
+    def _check_clocks(self, facts: Mapping[str, NodeFacts]) -> Finding:
+        readings = {
+            node.name: list(self._read_clock(node)) for node in self._nodes if node.name in facts
+        }
+        if silent := [name for name, found in readings.items() if len(found) < _CLOCK_READINGS]:
+            return self._fail_silent("clocks", silent)
+        offsets = {name: min(found, key=lambda item: item[1]) for name, found in readings.items()}
+        return checks.check_clocks(offsets, self._config)
 
-    def _read_clocks(self, facts: Mapping[str, NodeFacts]) -> dict[str, tuple[float, float]]:
-        offsets = {}
-        for node in self._nodes:
-            if node.name not in facts:
-                continue
-            readings = []
-            for _ in range(_CLOCK_READINGS):
-                before = time.time()
-                there = ray.get(node.probe.read_clock.remote())
-                after = time.time()
-                readings.append((there - (before + after) / 2, (after - before) / 2))
-            offsets[node.name] = min(readings, key=lambda reading: reading[1])
-        return offsets
+    def _read_clock(self, node: Node) -> Iterator[tuple[float, float]]:
+        """Yield seconds ahead of this clock, and how uncertain that is; stop at a silent node."""
+        for _ in range(_CLOCK_READINGS):
+            before = time.time()
+            answers, silent = hear_all(
+                {node.name: node.probe.read_clock.remote()}, seconds=self._config.patience_seconds
+            )
+            after = time.time()
+            if silent:
+                return
+            yield answers[node.name] - (before + after) / 2, (after - before) / 2
 
     def _check_storage(self, facts: Mapping[str, NodeFacts]) -> Finding:
         """Let every node write a file, and every node read all of them."""
@@ -134,17 +140,27 @@ class Examination:
     def _exchange_markers(
         self, markers: Mapping[str, str], *, paths: Mapping[str, str], fix: str
     ) -> Finding:
-        nodes = [node for node in self._nodes if paths[node.name] in markers]
-        for node in nodes:
-            path = paths[node.name]
-            if why := ray.get(node.probe.write_marker.remote(path, markers[path])):
-                return fail_check("shared storage", f"{node.name} cannot write: {why}", fix=fix)
-        asked = {
-            node.name: node.probe.find_missing.remote(markers, seconds=self._config.storage_seconds)
-            for node in nodes
+        nodes = {node.name: node for node in self._nodes if paths[node.name] in markers}
+        patience, seconds = self._config.patience_seconds, self._config.storage_seconds
+        writing = {
+            name: node.probe.write_marker.remote(paths[name], markers[paths[name]])
+            for name, node in nodes.items()
         }
-        for name, reference in asked.items():
-            if missing := ray.get(reference):
+        faults, silent = hear_all(writing, seconds=patience)
+        if silent:
+            return self._fail_silent("shared storage", silent)
+        for name, why in faults.items():
+            if why:
+                return fail_check("shared storage", f"{name} cannot write: {why}", fix=fix)
+        reading = {
+            name: node.probe.find_missing.remote(markers, seconds=seconds)
+            for name, node in nodes.items()
+        }
+        unseen, silent = hear_all(reading, seconds=seconds + patience)
+        if silent:
+            return self._fail_silent("shared storage", silent)
+        for name, missing in unseen.items():
+            if missing:
                 writers = [writer for writer, path in paths.items() if path in missing]
                 found = f"what {', '.join(writers)} wrote does not appear on {name}"
                 return fail_check("shared storage", found, fix=fix)
@@ -169,7 +185,16 @@ class Examination:
     def _check_security(self, facts: Mapping[str, NodeFacts]) -> Iterator[Finding]:
         beyond = [node.address for node in self._nodes if not is_loopback(node.address)]
         client = find_job_server()
-        is_open = None if client is None else answers_anybody(client.get_address())
+        is_open = None
+        if client is not None:
+            try:
+                is_open = answers_anybody(client.get_address())
+            except ValueError as error:
+                yield warn_check(
+                    "token",
+                    f"whether the job server demands one is not known: {error}",
+                    fix="look at dashboard.log on the head",
+                )
         yield checks.check_token(facts, is_beyond_loopback=bool(beyond), is_server_open=is_open)
         if client is not None:
             yield check_jobs(client)

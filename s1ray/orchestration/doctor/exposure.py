@@ -10,7 +10,7 @@ from ray.job_submission import JobSubmissionClient
 
 from s1ray.config.secrecy import is_secret_name, names_assigned_secret, names_secret
 from s1ray.orchestration.cluster.secrets_at_hand import list_secrets_at_hand
-from s1ray.orchestration.doctor.finding import Finding, fail_check, pass_check
+from s1ray.orchestration.doctor.finding import Finding, fail_check, pass_check, warn_check
 
 
 def find_job_server() -> JobSubmissionClient | None:
@@ -24,7 +24,14 @@ def find_job_server() -> JobSubmissionClient | None:
 def check_jobs(client: JobSubmissionClient) -> Finding:
     """Find jobs whose command, environment or metadata give a secret away."""
     known = list_secrets_at_hand()
-    jobs = client.list_jobs()
+    try:
+        jobs = client.list_jobs()
+    except (OSError, RuntimeError) as error:  # requests' errors are OSErrors
+        return warn_check(
+            "secrets",
+            f"what the job server tells of its jobs is not known: {error}",
+            fix="look at dashboard.log on the head",
+        )
     wrong = []
     for job in jobs:
         name = job.submission_id or job.job_id or "a driver"

@@ -35,17 +35,32 @@ class Gpu:
     """Why its clock is held down just now, idleness and the power limit apart."""
 
 
-def read_gpus() -> tuple[Gpu, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuReading:
+    """What the driver says."""
+
+    gpus: tuple[Gpu, ...]
+    fault: str
+    """Why it said nothing; empty where it answered, and where there is no driver."""
+
+
+def read_gpus() -> GpuReading:
     """Return this machine's GPUs; none where there is no driver."""
     program = shutil.which("nvidia-smi")
     if program is None:
-        return ()
+        return GpuReading(gpus=(), fault="")
     query = [program, f"--query-gpu={','.join(FIELDS)}", "--format=csv,noheader,nounits"]
     try:
         done = subprocess.run(query, capture_output=True, text=True, check=True, timeout=_SECONDS)
-    except (OSError, subprocess.SubprocessError):
-        return ()
-    return tuple(_read_gpu(line) for line in done.stdout.splitlines() if line.strip())
+    except subprocess.CalledProcessError as error:
+        said = " ".join((error.stderr or error.stdout).split())
+        return GpuReading(gpus=(), fault=f"nvidia-smi fails with {error.returncode}: {said}")
+    except subprocess.TimeoutExpired:
+        return GpuReading(gpus=(), fault=f"nvidia-smi does not answer within {_SECONDS} s")
+    except OSError as error:
+        return GpuReading(gpus=(), fault=f"nvidia-smi does not start: {error.strerror}")
+    lines = [line for line in done.stdout.splitlines() if line.strip()]
+    return GpuReading(gpus=tuple(map(_read_gpu, lines)), fault="")
 
 
 def _read_gpu(line: str) -> Gpu:

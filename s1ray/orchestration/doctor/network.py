@@ -51,7 +51,7 @@ def check_network(
         f"plan with cluster.measured_node_gbit={rate:.3g} (`python -m jobs.plan` says what it "
         "costs); look at GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME, EFA or RDMA, and placement"
     )
-    if rate < config.least_network_share * plan:
+    if rate < config.min_network_share * plan:
         return fail_check("network", found, fix=fix)
     if rate < config.good_network_share * plan:
         return warn_check("network", found, fix=fix)

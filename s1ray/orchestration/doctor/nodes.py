@@ -1,10 +1,12 @@
 """The nodes that are alive, with a probe on each, and the all-reduce over all of them."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from s1ray.config.doctor import DoctorConfig
@@ -13,6 +15,8 @@ from s1ray.orchestration.doctor.probe import NodeProbe
 from s1ray.planning.cluster import Cluster
 
 _ID_CHARACTERS = 6
+_SHORTEST_WAIT = 0.1
+"""Seconds for an answer that may be there when the time for all is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +65,24 @@ def _start_probe(node_id: str, *, num_gpus: int) -> Any:  # noqa: ANN401 - an ac
         num_cpus=0, num_gpus=num_gpus, scheduling_strategy=strategy
     )
     return actor.remote()
+
+
+def hear_all(pending: Mapping[str, Any], *, seconds: float) -> tuple[dict[str, Any], list[str]]:
+    """Return what each node answers in time, and the nodes that do not.
+
+    Args:
+        pending: What was asked: a probe's answer to come, by the node's name.
+        seconds: For all answers together.
+    """
+    deadline = time.monotonic() + seconds
+    answers: dict[str, Any] = {}
+    for name, reference in pending.items():
+        try:
+            left = max(_SHORTEST_WAIT, deadline - time.monotonic())
+            answers[name] = ray.get(reference, timeout=left)
+        except RayError:  # its GetTimeoutError, too
+            continue
+    return answers, [name for name in pending if name not in answers]
 
 
 def measure_network(

@@ -32,6 +32,8 @@ class NodeFacts:
     host: str
     versions: Mapping[str, str]
     gpus: tuple[Gpu, ...]
+    gpu_fault: str
+    """Why the driver names none; empty where it does, and where there is no driver."""
     num_torch_gpus: int
     """That torch can use: fewer where its build lacks CUDA or the driver is too old."""
     storage_gib: float | None
@@ -59,10 +61,12 @@ class NodeProbe:
             connect_seconds: How long each may take to answer.
         """
         token = find_token_file()
+        reading = read_gpus()
         return NodeFacts(
             host=socket.gethostname(),
             versions=read_versions(),
-            gpus=read_gpus(),
+            gpus=reading.gpus,
+            gpu_fault=reading.fault,
             num_torch_gpus=torch.cuda.device_count(),
             storage_gib=shutil.disk_usage(storage).free / GIB if Path(storage).is_dir() else None,
             temporary_gib=shutil.disk_usage(tempfile.gettempdir()).free / GIB,

@@ -8,10 +8,10 @@ from typing import Any
 
 from s1ray.config.planning import ClusterConfig
 from s1ray.config.training import ShardingConfig
+from s1ray.planning.estimate import SECONDS_PER_HOUR
 from s1ray.records import StepMetrics
 
 DEVICE_HOURS = "train/device_hours"
-_SECONDS_PER_HOUR = 3600.0
 _TERA = 1e12
 
 
@@ -63,7 +63,7 @@ class Spending:
             is on: set ``cluster=`` to the hardware.
         """
         seconds = (now - self._began) * self._num_devices
-        hours = self._hours_before + seconds / _SECONDS_PER_HOUR
+        hours = self._hours_before + seconds / SECONDS_PER_HOUR
         peak = self._cluster.peak_tflops * _TERA * self._num_devices
         price = self._cluster.dollars_per_device_hour
         return {

@@ -76,7 +76,7 @@ def _name_rollback(resume: str, run: Run) -> str:
 def _read_rollback(run: Run) -> str | None:
     try:
         resume: str = json.loads((run.path / ROLLBACK).read_text(encoding="utf-8"))["resume"]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return resume
 

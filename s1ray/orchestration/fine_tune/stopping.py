@@ -72,15 +72,3 @@ class StoppableTrainer(TorchTrainer):
 
     def _register_sigint_handler(self, controller: object) -> None:
         """Register none."""
-
-
-def wait_for_signal() -> None:
-    """Wait until SIGTERM or Ctrl-C; what comes after may take its time, and a second one kills.
-
-    Enter it after Ray has been initialised: Ray installs handlers of its own.
-    """
-    asked = threading.Event()
-    previous = {number: signal.signal(number, lambda *_: asked.set()) for number in _SIGNALS}
-    asked.wait()
-    for number, handler in previous.items():
-        signal.signal(number, handler)

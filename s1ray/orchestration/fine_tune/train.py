@@ -55,7 +55,7 @@ from s1ray.orchestration.training_data.curate import (
 )
 from s1ray.planning.estimate import Estimate
 from s1ray.training.fine_tune import EXPORT, FineTuneJob, tokenize_for
-from s1ray.training.network.model import check_heads
+from s1ray.training.network.architecture import check_trainable
 from s1ray.training.samples.conditioning import check_conditioning
 
 TOKENIZED = "tokenized"
@@ -104,7 +104,7 @@ def prepare_train(recipe: Recipe) -> TrainPlan:
     """
     check_conditioning(recipe.training.conditioning, DELIMITERS[recipe.model.delimiters])
     model = prepare_model(recipe.model, recipe.paths)
-    check_heads(model.path, degree=recipe.sharding.sequence_parallel)
+    check_trainable(model.path, degree=recipe.sharding.sequence_parallel)
     if recipe.traces is None:
         curation = prepare_curate(recipe)
         data = curation.run.name.rsplit("-", maxsplit=1)[-1]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from s1ray.evaluation.store import SAMPLES
-from s1ray.orchestration.run_directory.runs import read_manifest
+from s1ray.orchestration.run_directory.runs import DESCRIPTION, read_manifest
 from s1ray.reporting.tables.formats import format_seconds
 from s1ray.training.checkpoints.commit import MANIFEST_FILE
 from s1ray.training.fine_tune import CHECKPOINTS
@@ -33,7 +33,7 @@ def summarise_runs(paths: Sequence[Path]) -> list[dict[str, str]]:
     """Return a row for every run that a job began or found: its stage, name, time and state."""
     rows = []
     for path in paths:
-        described = json.loads((path / "run.json").read_text(encoding="utf-8"))
+        described = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
         seconds = sum(described["seconds"].values())
         rows.append(
             {

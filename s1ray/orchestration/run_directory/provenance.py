@@ -13,6 +13,8 @@ from typing import Any
 
 from s1ray.orchestration.cluster.secrets_at_hand import redact_at_hand
 
+CODE = Path(__file__).parents[3]
+"""Where this code lies: a checkout, or what was staged of one."""
 STAGED_STATE = ".s1ray-git.json"
 """In a directory that ``jobs.submit`` staged: the git state of the checkout that it came from."""
 DIFF = "code.diff"
@@ -26,7 +28,7 @@ def describe_process() -> dict[str, Any]:
     """Return command, git state, versions and machine, as ``run.json`` records them."""
     return {
         "command": describe_command(),
-        "git": read_git_state(),
+        "git": read_git_state(CODE),
         "versions": read_versions() | {"python": platform.python_version()},
         "machine": describe_machine(),
     }
@@ -74,9 +76,12 @@ def _read_processor() -> str:
     return names[0] if names else platform.machine()
 
 
-def read_git_state() -> dict[str, Any]:
-    """Return the commit the code stands at and the uncommitted change, where there is git."""
-    root = Path(__file__).parents[3]
+def read_git_state(root: Path) -> dict[str, Any]:
+    """Return the commit a checkout stands at and the uncommitted change, where there is git.
+
+    Args:
+        root: Of the checkout, or of what was staged of one.
+    """
     if (root / STAGED_STATE).is_file():
         staged: dict[str, Any] = json.loads((root / STAGED_STATE).read_text(encoding="utf-8"))
         return staged

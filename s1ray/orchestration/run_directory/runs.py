@@ -28,6 +28,7 @@ from s1ray.orchestration.run_directory.provenance import (
 )
 
 MANIFEST = "manifest.json"
+DESCRIPTION = "run.json"
 _LEGAL_SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -128,7 +129,8 @@ def dump_config(config: Section) -> str:
 def begin_run(run: Run, *, config_yaml: str) -> None:
     """Make the run's directory and write what it is: configuration, code and environment.
 
-    It is unfinished from here on, until ``finish_run``.
+    It is unfinished from here on, until ``finish_run``. ``run.json`` has the digest of an
+    uncommitted change, which stands in a file of its own.
 
     Raises:
         RefusedError: The directory cannot be written.
@@ -138,10 +140,14 @@ def begin_run(run: Run, *, config_yaml: str) -> None:
         (run.path / MANIFEST).unlink(missing_ok=True)
         write_atomically(run.path / "config.yaml", config_yaml)
         described = describe_run(run)
-        write_json(run.path / "run.json", described)
+        diff = described["git"]["dirty"]
+        if diff:
+            described["git"] |= {"dirty": hashlib.sha256(diff.encode()).hexdigest()}
+            write_atomically(run.path / DIFF, diff)
+        else:
+            (run.path / DIFF).unlink(missing_ok=True)
+        write_json(run.path / DESCRIPTION, described)
         write_atomically(run.path / ENVIRONMENT, list_environment())
-        if described["git"]["dirty"]:
-            write_atomically(run.path / DIFF, described["git"]["dirty"])
 
 
 def make_directory(run: Run) -> None:
@@ -186,7 +192,7 @@ def describe_run(run: Run) -> dict[str, Any]:
 
 def update_description(run: Run, **changes: Any) -> None:  # noqa: ANN401 - any JSON value
     """Replace keys of ``run.json``."""
-    path = run.path / "run.json"
+    path = run.path / DESCRIPTION
     write_json(path, json.loads(path.read_text(encoding="utf-8")) | changes)
 
 
@@ -213,10 +219,25 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
     """Return a finished run's manifest; None where there is none or a listed file is gone."""
     try:
         manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
         return None
     complete = all((path / name).is_file() for name in manifest["files"])
     return manifest if complete else None
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """Return what a finished run's manifest says of it.
+
+    Raises:
+        RuntimeError: The run is not finished, or something of it was removed.
+    """
+    manifest = read_manifest(path)
+    if manifest is None:
+        raise RuntimeError(
+            f"{path} is no finished run: its {MANIFEST}, or a file that is listed there, is gone. "
+            "Put it back, or run the same command again, which does that stage anew."
+        )
+    return dict(manifest["summary"])
 
 
 def point_latest(storage: Path, run: Run) -> None:

@@ -6,15 +6,15 @@ The same command with the same configuration has the same name, on every machine
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from s1ray.config.recipe import Recipe
+from s1ray.config.base import Section
 from s1ray.orchestration.command_line import take_flags
 from s1ray.orchestration.launch import CONF, explain_override, parse_config
 from s1ray.orchestration.run_directory.runs import hash_identity
@@ -22,8 +22,11 @@ from s1ray.orchestration.run_directory.runs import hash_identity
 SEPARATOR = "--"
 FLAGS = {"--dry": "dry=true", "--stop": "stop=true"}
 _PRIMARY = re.compile(r'primary="(\w+)"')
+_SCHEMA = re.compile(r"^from (s1ray\.config\.[\w.]+) import (\w+)$", re.MULTILINE)
 _JOB = re.compile(r"jobs\.(\w+)")
-_FREE = ("cluster", "lease", "planning", "ray", "report", "sharding", "tracking")
+_RUN_MAKERS = {"curate", "distill", "evaluate", "reproduce", "sweep", "train", "verify_resume"}
+"""Jobs whose answer is a run; of the others it is what the cluster, or the plan, is like now."""
+_FREE = {"cluster", "lease", "planning", "ray", "report", "sharding", "tracking"}
 """Sections that may differ between two submissions of one run."""
 
 
@@ -34,6 +37,8 @@ class Command:
     words: tuple[str, ...]
     name: str
     """Of the job, without its attempt."""
+    makes_run: bool
+    """Whether it is done for good once it has succeeded, as nothing but a run can be."""
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -53,25 +58,28 @@ def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 def read_command(words: Sequence[str]) -> Command:
     """Check and name a command.
 
-    A job of this house is composed here as it will be there, so a typo is found before anything is
-    sent; its name comes from its configuration, as a run's does, and from where it writes. The
-    model and the data are not looked at: they need not be on this machine.
+    A job of this house is composed and parsed here as it will be there, so a typo is found before
+    anything is sent; its name comes from its configuration, as a run's does, and from where it
+    writes. The model and the data are not looked at: they need not be on this machine.
 
     Raises:
         ValueError: There is no such job, or its configuration is not legal.
     """
     job, overrides = _find_job(words)
     if job is None:
-        return Command(words=tuple(words), name=f"command-{hash_identity({'words': list(words)})}")
+        name = f"command-{hash_identity({'words': list(words)})}"
+        return Command(words=tuple(words), name=name, makes_run=False)
     if not all("=" in word for word in overrides):
         raise ValueError(
             f"jobs.{job} is given {[word for word in overrides if '=' not in word]}; a submitted "
             "job takes key=value overrides alone."
         )
     content = _compose_job(job, overrides)
-    digest = hash_identity({"job": job, "content": _drop_free(content)})
-    slug = str(content.get("name", "")).replace("_", "-")
-    return Command(words=tuple(words), name="-".join(filter(None, (job, slug, digest))))
+    makes_run = job in _RUN_MAKERS
+    told = {key: value for key, value in content.items() if not makes_run or key not in _FREE}
+    digest = hash_identity({"job": job, "content": told})
+    name = "-".join(filter(None, (job, str(content.get("name", "")), digest)))
+    return Command(words=tuple(words), name=name.replace("_", "-"), makes_run=makes_run)
 
 
 def _find_job(words: Sequence[str]) -> tuple[str | None, Sequence[str]]:
@@ -87,19 +95,14 @@ def _compose_job(job: str, overrides: Sequence[str]) -> Mapping[str, Any]:
     if not source.is_file():
         legal = sorted(path.stem for path in Path(source.parent).glob("[!_]*.py"))
         raise ValueError(f"there is no jobs.{job}; there are {legal}.")
-    primary = _PRIMARY.search(source.read_text(encoding="utf-8"))
-    if primary is None:
+    text = source.read_text(encoding="utf-8")
+    primary, schema = _PRIMARY.search(text), _SCHEMA.search(text)
+    if primary is None or schema is None:
         raise ValueError(f"jobs.{job} cannot be submitted: it has no configuration.")
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             composed = compose(primary[1], overrides=list(overrides))
-        if primary[1] == "recipe":
-            return parse_config(composed, Recipe).model_dump(mode="json")
-        content: Any = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ValueError(explain_override(error)) from None
-    return dict(content)
-
-
-def _drop_free(content: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in content.items() if key not in _FREE}
+    section: type[Section] = getattr(import_module(schema[1]), schema[2])
+    return parse_config(composed, section).model_dump(mode="json")

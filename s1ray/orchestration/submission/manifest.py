@@ -29,22 +29,40 @@ def make_job_manifest(config: SubmitConfig, command: Command) -> Manifest:
     """Return the RayJob of a command.
 
     Raises:
-        ValueError: It would be sent with values that are not filled in, or without kubectl.
+        ValueError: It would be sent with values that are not filled in, or without kubectl; or the
+            job is to be stopped, which is kubectl's to do.
     """
+    if config.stop:
+        namespace = config.kuberay.namespace
+        raise ValueError(
+            "stop=true with target=kuberay: jobs.submit stops the jobs of target=ray alone. Use "
+            f"`kubectl delete rayjob {command.name} --namespace {namespace}`."
+        )
     content = make_ray_job(
         command.name,
         entrypoint=shlex.join(command.words),
+        environment=config.environment,
         cluster=read_cluster(config.cluster),
         config=config.kuberay,
     )
     manifest = Manifest(config=config, content=content)
     if not config.dry:
-        _refuse_unfilled(manifest)
+        _refuse_unready(manifest)
     return manifest
 
 
 def make_launcher_manifest(config: SubmitConfig) -> Manifest:
-    """Return the launcher file of machines that are there already."""
+    """Return the launcher file of machines that are there already.
+
+    Raises:
+        ValueError: A job is to be stopped, or given an environment; the file starts none.
+    """
+    if config.stop or config.environment:
+        raise ValueError(
+            f"target=on_prem prints a launcher file and submits no job: stop={config.stop} and "
+            f"environment={sorted(config.environment)} would do nothing. Remove them; `ray up` "
+            "starts the machines, and target=ray submits to them."
+        )
     content = make_local_launcher(
         config.on_prem.name,
         head_ip=config.on_prem.head_ip,
@@ -56,7 +74,7 @@ def make_launcher_manifest(config: SubmitConfig) -> Manifest:
     return Manifest(config=config, content=content)
 
 
-def _refuse_unfilled(manifest: Manifest) -> None:
+def _refuse_unready(manifest: Manifest) -> None:
     problems = [
         f"  {problem.path} {problem.message}" for problem in list_unfilled(manifest.content)
     ]

@@ -66,7 +66,7 @@ def read_staging(
     return Staging(
         root=root,
         sizes=sizes,
-        git=read_git_state(),
+        git=read_git_state(root),
         left_behind=tuple(_list_files(root, "--others", "--exclude-standard")),
     )
 

@@ -191,7 +191,8 @@ def _attach_or_submit(submission: Submission, newest: Attempt | None, server: Jo
             if not is_same:
                 say("  it runs other code than this checkout's: --stop it first to run yours")
             return newest.submission_id
-        if newest.status is JobStatus.SUCCEEDED and is_same:
+        is_done = newest.status is JobStatus.SUCCEEDED and submission.command.makes_run
+        if is_done and is_same:
             say(f"  {newest.submission_id} has succeeded with this code already; its log:")
             return newest.submission_id
         number = newest.number + 1

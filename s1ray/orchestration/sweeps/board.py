@@ -26,10 +26,10 @@ from s1ray.orchestration.dashboard.tracking import resolve_mode
 from s1ray.orchestration.run_directory.runs import begin_run, dump_config, write_atomically
 from s1ray.orchestration.sweeps.plan import SweepPlan
 from s1ray.orchestration.sweeps.space import label_value
+from s1ray.orchestration.sweeps.trial import BEST_ACCURACY
 from s1ray.orchestration.terminal import say
 
 SWEEP = "wandb_sweep.yaml"
-METRIC = "trial/best_accuracy"
 _PLAIN = re.compile(r"[A-Za-z0-9_.+-]([A-Za-z0-9_.+ -]*[A-Za-z0-9_.+-])?")
 
 
@@ -68,7 +68,7 @@ def describe_sweep(plan: SweepPlan) -> dict[str, Any]:
         "project": plan.recipe.tracking.project,
         "program": "jobs/sweep.py",  # the agent asks for it, though the command does not name it
         "method": "random" if is_drawn else "grid",
-        "metric": {"name": METRIC, "goal": "maximize"},
+        "metric": {"name": BEST_ACCURACY, "goal": "maximize"},
         "parameters": {
             f"search.axes.{name}.only": _describe_axis(axis) for name, axis in axes.items()
         },

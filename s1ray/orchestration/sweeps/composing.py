@@ -7,16 +7,13 @@ hundred times faster and means the same.
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from s1ray.config.recipe import Recipe
-from s1ray.orchestration.launch import CONF, explain_override, parse_config
+from s1ray.orchestration.composing import RECIPE, compose_config
+from s1ray.orchestration.launch import explain_override, parse_config
 from s1ray.orchestration.sweeps.space import Point
-
-PRIMARY = "recipe"
 
 
 def compose_points(
@@ -33,14 +30,13 @@ def compose_points(
             names the point.
     """
     composed: dict[tuple[str, ...], DictConfig] = {}
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        for point in points:
-            try:
-                yield point, _compose_point(tuple(overrides), point, composed)
-            except (HydraException, OmegaConfBaseException) as error:
-                raise ValueError(f"{_name(point)}: {explain_override(error)}") from None
-            except ValueError as error:
-                raise ValueError(f"{_name(point)}: {error}") from None
+    for point in points:
+        try:
+            yield point, _compose_point(tuple(overrides), point, composed)
+        except OmegaConfBaseException as error:
+            raise ValueError(f"{_name(point)}: {explain_override(error)}") from None
+        except ValueError as error:
+            raise ValueError(f"{_name(point)}: {error}") from None
 
 
 def _name(point: Point) -> str:
@@ -64,7 +60,7 @@ def _compose_point(
 
 def _compose(overrides: tuple[str, ...], composed: dict[tuple[str, ...], DictConfig]) -> DictConfig:
     if overrides not in composed:
-        composed[overrides] = compose(PRIMARY, overrides=list(overrides))
+        composed[overrides] = compose_config(RECIPE, overrides)
     return composed[overrides]
 
 

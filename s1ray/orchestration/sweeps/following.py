@@ -6,8 +6,8 @@ is started again, or whose training stood finished, reports the same numbers aga
 
 import json
 import threading
-import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,8 +85,6 @@ class FollowedTrial:
         self._is_trained = threading.Event()
         self._is_stopping = threading.Event()
         self.last = Report(tokens=0, loss=float("inf"))
-        self.error: str | None = None
-        """The traceback, where the trial failed."""
         self._thread = threading.Thread(target=self._work, name="trial", daemon=True)
         settings = plan.recipe.scheduler
         self._poll_seconds = settings.poll_seconds
@@ -98,14 +96,11 @@ class FollowedTrial:
     def _work(self) -> None:
         if self._stopped is not None:
             return
-        try:
+        # It stopped with a checkpoint, or it failed and has told so in its own directory.
+        with suppress(SystemExit, Exception):
             run_trial(
                 self._plan, is_stopping=self._is_stopping.is_set, on_trained=self._is_trained.set
             )
-        except SystemExit:
-            pass  # stopped with a checkpoint
-        except Exception:
-            self.error = traceback.format_exc()
 
     def _wait(self) -> bool:
         """Wait a moment for news of the training; return whether more may come."""

@@ -22,7 +22,7 @@ from s1ray.config.search import (
     SearchConfig,
     TrialsConfig,
 )
-from s1ray.orchestration.answering.evaluate import list_trained
+from s1ray.orchestration.answering.evaluate import check_trained, list_trained
 from s1ray.orchestration.answering.evaluation import describe_protocol
 from s1ray.orchestration.answering.judge import check_judge
 from s1ray.orchestration.answering.questions import QuestionSet, read_questions
@@ -184,6 +184,9 @@ def _plan_trial(
     recipe = recipe.model_copy(update={"budget": budget})
     training = prepared.prepare_train(recipe)
     identity = {"training": training.run.name, "protocol": _describe(recipe, prepared)}
+    run = name_stage(recipe, stage=TRIAL, slug=recipe.name, identity=identity)
+    if not run.is_finished:
+        check_trained(recipe, training, questions=prepared.read_questions(recipe))
     values = {axis: _list_values(axis, [point for point, _ in group]) for axis in apart}
     labels = {axis: "+".join(found) for axis, found in values.items()}
     words = [
@@ -191,7 +194,7 @@ def _plan_trial(
         for axis, label in labels.items()
     ]
     return TrialPlan(
-        run=name_stage(recipe, stage=TRIAL, slug=recipe.name, identity=identity),
+        run=run,
         label=", ".join(words) or "trained",
         labels=labels,
         recipe=recipe.model_copy(

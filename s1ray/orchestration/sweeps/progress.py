@@ -11,8 +11,9 @@ from s1ray.orchestration.answering.evaluate import RESULTS
 from s1ray.orchestration.dashboard.artifacts import ERROR
 from s1ray.orchestration.fine_tune.train_worker import START
 from s1ray.orchestration.run_directory.events import EVENTS
+from s1ray.orchestration.run_directory.runs import DESCRIPTION
 from s1ray.orchestration.sweeps.plan import SweepPlan, TrialPlan
-from s1ray.orchestration.sweeps.trial import EVALUATED, measure_trial
+from s1ray.orchestration.sweeps.trial import BEST_ACCURACY, EVALUATED, measure_trial
 from s1ray.orchestration.sweeps.tuning import record_stop
 from s1ray.orchestration.terminal import LOG_SECONDS, show_table
 
@@ -29,7 +30,7 @@ def find_state(plan: SweepPlan, trial: TrialPlan) -> str:
         return STOPPED
     if (trial.run.path / ERROR).exists():
         return FAILED
-    described = read_json(trial.run.path / "run.json")
+    described = read_json(trial.run.path / DESCRIPTION)
     if described.get("steps"):
         return "evaluating"
     training = trial.training.run
@@ -45,7 +46,7 @@ def describe_trial(plan: SweepPlan, trial: TrialPlan) -> dict[str, str]:
     start, row = read_json(training / START), read_last_event(training)
     results = read_json(trial.run.path / RESULTS) if state == FINISHED else None
     metrics = measure_trial(results) if results else {}
-    accuracy = metrics.get("trial/best_accuracy")
+    accuracy = metrics.get(BEST_ACCURACY)
     return {
         "trial": trial.label,
         "state": state,
@@ -58,7 +59,7 @@ def describe_trial(plan: SweepPlan, trial: TrialPlan) -> dict[str, str]:
 
 
 def _count_answers(trial: TrialPlan) -> str:
-    steps = read_json(trial.run.path / "run.json").get("steps") or {}
+    steps = read_json(trial.run.path / DESCRIPTION).get("steps") or {}
     if EVALUATED not in steps:
         return "-"
     row = read_last_event(trial.run.path / steps[EVALUATED])

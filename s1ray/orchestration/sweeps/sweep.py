@@ -47,19 +47,22 @@ def run_sweep(plan: SweepPlan) -> Path:
     show_header(run.stage, run.path, kept="")
     num_trainings = len({trial.training.run.name for trial in plan.trials})
     say(f"  {plan.num_points} points, {len(plan.trials)} trials, {num_trainings} trainings")
-    with (
-        hold_run(run, recipe) as last_heard,
-        time_attempt(run.path, last_heard=last_heard) as clock,
-        ray_session(recipe.ray),
-    ):
-        for trial in plan.trials:
-            (trial.run.path / ERROR).unlink(missing_ok=True)
-        for curation in _curations(plan):
-            run_curate(curation)
-        with watch_trials(plan):
-            tune_trials(plan, callbacks=())
-        write_json(run.path / RESULTS, join_trials(plan))
-    return _conclude(plan, seconds=clock.total_seconds)
+    with hold_run(run, recipe) as last_heard:
+        with time_attempt(run.path, last_heard=last_heard) as clock, ray_session(recipe.ray):
+            _do_trials(plan)
+        _conclude(plan, seconds=clock.total_seconds)
+    point_latest(run.path.parents[1], run)
+    return run.path
+
+
+def _do_trials(plan: SweepPlan) -> None:
+    """Do what is missing of every trial; one that fails says so in its own directory."""
+    for trial in plan.trials:
+        (trial.run.path / ERROR).unlink(missing_ok=True)
+    for curation in _curations(plan):
+        run_curate(curation)
+    with watch_trials(plan):
+        tune_trials(plan)
 
 
 def _curations(plan: SweepPlan) -> list[CurationPlan]:
@@ -68,9 +71,10 @@ def _curations(plan: SweepPlan) -> list[CurationPlan]:
     return list({one.run.name: one for one in curations if one is not None}.values())
 
 
-def _conclude(plan: SweepPlan, *, seconds: float) -> Path:
-    """Show what there is, finish the sweep where every trial has ended well."""
+def _conclude(plan: SweepPlan, *, seconds: float) -> None:
+    """Write and show what there is; finish the sweep where every trial has ended well."""
     run, recipe = plan.run, plan.recipe
+    write_json(run.path / RESULTS, join_trials(plan))
     update_description(
         run,
         steps={trial.label: os.path.relpath(trial.run.path, run.path) for trial in plan.trials},
@@ -94,8 +98,6 @@ def _conclude(plan: SweepPlan, *, seconds: float) -> Path:
     if failures:
         raise RuntimeError(_explain_failures(plan, failures))
     finish_run(run, files=files, summary={"trials": len(plan.trials)})
-    point_latest(run.path.parents[1], run)
-    return run.path
 
 
 def _explain_failures(plan: SweepPlan, failures: list[TrialPlan]) -> str:

@@ -32,6 +32,8 @@ from s1ray.orchestration.terminal import say
 
 EVALUATED = "trained"
 """The step of a trial that is its evaluation."""
+BEST_ACCURACY = "trial/best_accuracy"
+"""Of a trial: the mean over its benchmarks of the best budget's accuracy."""
 OutcomeT = TypeVar("OutcomeT")
 IsStopping = Callable[[], bool]
 
@@ -112,7 +114,7 @@ def _run(plan: TrialPlan, on_trained: Callable[[], None], is_stopping: IsStoppin
         with EventLog(run.path) as events:
             events.append(1, measure_trial(results))
         stage.files.append(RESULTS)
-    describe_stages(run, list_stages(plan, evaluation))
+        stage.description |= describe_stages(run, list_stages(plan, evaluation))
     say(f"{plan.label}: finished")
 
 
@@ -140,6 +142,6 @@ def measure_trial(results: Mapping[str, Any]) -> dict[str, float | str | None]:
     for benchmark, accuracy in best.items():
         metrics[f"trial/{benchmark}/best_accuracy"] = accuracy
     if best:
-        metrics["trial/best_accuracy"] = sum(best.values()) / len(best)
+        metrics[BEST_ACCURACY] = sum(best.values()) / len(best)
     metrics["trial/generated_tokens"] = results["cost"]["generated_tokens"]
     return metrics

@@ -89,7 +89,7 @@ def record_stop(plan: SweepPlan, trial: TrialPlan) -> StopRecord:
     return StopRecord(path=plan.stopped_path / f"{trial.run.name}.json")
 
 
-def tune_trials(plan: SweepPlan, *, callbacks: Sequence[tune.Callback]) -> None:
+def tune_trials(plan: SweepPlan) -> None:
     """Run every trial that is neither finished nor stopped, on the Ray that is connected.
 
     A trial's process asks for one byte of memory and nothing else: what it runs asks for its own
@@ -130,7 +130,7 @@ def tune_trials(plan: SweepPlan, *, callbacks: Sequence[tune.Callback]) -> None:
             storage_path=str(storage),
             failure_config=FailureConfig(max_failures=settings.max_failures),
             checkpoint_config=CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-            callbacks=[StopRecorder(plan), *callbacks],
+            callbacks=[StopRecorder(plan)],
             verbose=0,
         ),
     ).fit()

@@ -21,7 +21,7 @@ from s1ray.config.generation import EndpointConfig
 from s1ray.config.recipe import Recipe
 from s1ray.curation.choice.diversity import UNREAD, ask_subject, read_subject
 from s1ray.evaluation.samples import derive_seed
-from s1ray.evaluation.store import read_samples
+from s1ray.evaluation.store import SAMPLES, read_samples
 from s1ray.generation.budget import BudgetPolicy, expand_policies
 from s1ray.generation.chat.asking import Asked, ask_all
 from s1ray.generation.chat.chat_engine import ChatRequest, Message
@@ -34,7 +34,6 @@ from s1ray.orchestration.answering.evaluation import (
 )
 from s1ray.orchestration.answering.judge import check_judge, open_judge
 from s1ray.orchestration.answering.questions import QuestionSet
-from s1ray.orchestration.dashboard.tracking import SAMPLES
 from s1ray.orchestration.models import PreparedModel, prepare_model
 from s1ray.orchestration.terminal import say, show_progress
 from s1ray.orchestration.training_data.endpoints import (
@@ -207,7 +206,7 @@ def _ask_endpoint(
         open_judge(config.grading.judge) as referee,
         GraderPool(config.grading, judge=referee) as pool,
     ):
-        verdicts = pool.grade_all(items, max_pending=recipe.evaluation.runtime.max_in_flight)
+        verdicts = pool.grade_all(items, max_pending=recipe.count_in_flight())
         for (key, asked), graded in zip(answers.items(), verdicts, strict=True):
             reply = asked.reply
             assert reply is not None

@@ -26,6 +26,12 @@ PALETTE = {
     "series-3": "#7d4f91",
     "series-4": "#8a7520",
     "series-5": "#a6405c",
+    "series-6": "#1f7a80",
+    "series-7": "#56606e",
+    "series-8": "#a83a8f",
+    "series-9": "#5f7d12",
+    "series-10": "#6b4a34",
+    "series-11": "#1780b8",
 }
 """Names of colours on the page, and what they are on paper and on a light screen."""
 DARK_PALETTE = {
@@ -39,6 +45,12 @@ DARK_PALETTE = {
     "series-3": "#c69dda",
     "series-4": "#cfb95f",
     "series-5": "#ea90a5",
+    "series-6": "#6cc5cb",
+    "series-7": "#a9b4c2",
+    "series-8": "#e58fd3",
+    "series-9": "#b0d060",
+    "series-10": "#c9a58c",
+    "series-11": "#7fd0f5",
 }
 """What the same names are on a dark screen."""
 SERIES = tuple(name for name in PALETTE if name.startswith("series"))

@@ -3,20 +3,19 @@
 It turns records into marks and says what they show. It knows no page and writes no file.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import groupby
 
 from s1ray.config.report import ReportConfig
-from s1ray.reporting.figures.accuracy import Mark, plot_accuracy
+from s1ray.reporting.figures.accuracy import Mark, assign_colours, plot_accuracy
 from s1ray.reporting.figures.artwork import Drawing, make_drawing, write_csv
-from s1ray.reporting.figures.training_curve import is_smoothed, plot_training
+from s1ray.reporting.figures.training_curve import Curve, is_smoothed, plot_training
 from s1ray.reporting.reading.records import (
     BudgetPoint,
     Comparator,
     PublishedPoint,
     Results,
-    TrainingStep,
 )
 from s1ray.reporting.tables.formats import format_number, format_percent
 from s1ray.reporting.tables.tables import order_points
@@ -208,20 +207,20 @@ def _name_line(mark: Mark) -> tuple[str, str, str, str]:
     return mark.benchmark, mark.series, mark.method, mark.voters
 
 
-def draw_training(
-    curves: Sequence[Sequence[TrainingStep]], *, config: ReportConfig
-) -> tuple[Drawing, ...]:
-    """Return the curves of every training run."""
-    return tuple(
-        _draw_curve(curve, name="training" if number == 1 else f"training-{number}", config=config)
-        for number, curve in enumerate(curves, start=1)
-    )
+def draw_training(curves: Mapping[str, Curve], *, config: ReportConfig) -> Drawing | None:
+    """Return the curves of all training runs in one figure; None where there are none.
 
-
-def _draw_curve(curve: Sequence[TrainingStep], *, name: str, config: ReportConfig) -> Drawing:
+    Args:
+        curves: By what tells them apart: the names of their models, where they have one.
+        config: Shape of the figure.
+    """
+    if not curves:
+        return None
+    colours = assign_colours(curves)
     wide, narrow = (
         plot_training(
-            curve,
+            curves,
+            colours=colours,
             smoothing_steps=config.smoothing_steps,
             width_inches=shape.width_inches,
             height_inches=shape.panel_inches,
@@ -229,18 +228,25 @@ def _draw_curve(curve: Sequence[TrainingStep], *, name: str, config: ReportConfi
         for shape in (config.wide, config.narrow)
     )
     caption = "Training loss by optimizer step, and the learning rate."
-    if is_smoothed(curve, config.smoothing_steps):
+    if any(is_smoothed(curve, config.smoothing_steps) for curve in curves.values()):
         caption += f" Thin: each step; bold: mean of {config.smoothing_steps} steps around it."
-    first, last = curve[0], curve[-1]
     return make_drawing(
         wide=wide,
         narrow=narrow,
-        name=name,
+        name="training",
         caption=caption,
-        description=(
-            f"Loss {format_number(first.loss_nats, digits=3)} nats per token at step "
-            f"{first.step}, {format_number(last.loss_nats, digits=3)} at {last.step}."
+        description=" ".join(describe_curve(label, curve) for label, curve in curves.items()),
+        numbers=write_csv(
+            [{"model": label, **asdict(step)} for label, curve in curves.items() for step in curve]
         ),
-        numbers=write_csv([asdict(step) for step in curve]),
         dots_per_inch=config.dots_per_inch,
+    )
+
+
+def describe_curve(label: str, curve: Curve) -> str:
+    """Return the ends of a training curve in words."""
+    first, last = curve[0], curve[-1]
+    return (
+        f"{label}: loss {format_number(first.loss_nats, digits=3)} nats per token at step "
+        f"{first.step}, {format_number(last.loss_nats, digits=3)} at {last.step}."
     )

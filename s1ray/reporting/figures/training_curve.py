@@ -3,7 +3,7 @@
 It draws records and returns a figure; it knows no file and no page.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
 import matplotlib as mpl
@@ -11,13 +11,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from s1ray.reporting.figures.artwork import PALETTE, SERIES, STYLE
+from s1ray.reporting.figures.artwork import STYLE
 from s1ray.reporting.reading.records import TrainingStep
+
+Curve = Sequence[TrainingStep]
+"""The steps of one training run, in order."""
 
 
 def plot_training(
-    steps: Sequence[TrainingStep],
+    curves: Mapping[str, Curve],
     *,
+    colours: Mapping[str, str],
     smoothing_steps: int,
     width_inches: float,
     height_inches: float,
@@ -25,46 +29,57 @@ def plot_training(
     """Return the training loss by step and, where it was recorded, the learning rate below it.
 
     Args:
-        steps: In order.
+        curves: By what tells them apart; several are named in a legend.
+        colours: Of every curve.
         smoothing_steps: Window of the running mean; a shorter run is drawn as it is.
         width_inches: Of the figure.
         height_inches: Of the figure.
 
     Raises:
-        ValueError: There are no steps.
+        ValueError: There are no curves, or one has no steps.
     """
-    if not steps:
+    if not curves or not all(curves.values()):
         raise ValueError("there are no training steps to draw. Train first, or leave it out.")
-    numbers = [step.step for step in steps]
-    losses = [step.loss_nats for step in steps]
-    rates = [(step.step, step.learning_rate) for step in steps if step.learning_rate is not None]
+    has_rates = any(step.learning_rate is not None for steps in curves.values() for step in steps)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width_inches, height_inches))
-        heights = [3, 1] if rates else [1]
+        heights = [3, 1] if has_rates else [1]
         grid = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)
         panels = grid.flatten()
-        colour, is_long = PALETTE[SERIES[1]], is_smoothed(steps, smoothing_steps)
-        if is_long:
-            panels[0].plot(numbers, losses, color=colour, lw=0.8, alpha=0.4)
-            losses = average(losses, window=smoothing_steps)
-        panels[0].plot(numbers, losses, color=colour)
+        for label, steps in curves.items():
+            _draw_losses(
+                panels[0], steps, label=label, colour=colours[label], window=smoothing_steps
+            )
+            _draw_rates(panels[-1], steps, colour=colours[label])
         panels[0].set_ylim(0, None)
         panels[0].set_ylabel("loss (nats per token)")
-        if rates:
-            _draw_rates(panels[1], rates)
+        if has_rates:
+            panels[1].set_ylim(0, None)
+            panels[1].set_ylabel("learning rate")
+            panels[1].yaxis.set_major_locator(MaxNLocator(nbins=2))
+        if len(curves) > 1:
+            panels[0].legend(loc="upper right")
         panels[-1].set_xlabel("optimizer step")
         panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     return figure
 
 
-def _draw_rates(panel: Axes, rates: Sequence[tuple[int, float]]) -> None:
-    panel.plot(*zip(*rates, strict=True), color=PALETTE["muted"], lw=1)
-    panel.set_ylim(0, None)
-    panel.set_ylabel("learning rate")
-    panel.yaxis.set_major_locator(MaxNLocator(nbins=2))
+def _draw_losses(panel: Axes, steps: Curve, *, label: str, colour: str, window: int) -> None:
+    numbers = [step.step for step in steps]
+    losses = [step.loss_nats for step in steps]
+    if is_smoothed(steps, window):
+        panel.plot(numbers, losses, color=colour, lw=0.8, alpha=0.4)
+        losses = average(losses, window=window)
+    panel.plot(numbers, losses, color=colour, label=label)
 
 
-def is_smoothed(steps: Sequence[TrainingStep], smoothing_steps: int) -> bool:
+def _draw_rates(panel: Axes, steps: Curve, *, colour: str) -> None:
+    rates = [(step.step, step.learning_rate) for step in steps if step.learning_rate is not None]
+    if rates:
+        panel.plot(*zip(*rates, strict=True), color=colour, lw=1)
+
+
+def is_smoothed(steps: Curve, smoothing_steps: int) -> bool:
     """Return whether a run is long enough for a running mean over so many steps."""
     return len(steps) > 2 * smoothing_steps
 

@@ -101,7 +101,7 @@ def read_run(path: Path) -> Run:
 
 
 def read_experiment(path: Path) -> Experiment:
-    """Return a run and the runs of its steps.
+    """Return a run, the runs of its steps, and theirs: a sweep's steps are trials, which have some.
 
     A step's path is relative to the run's own directory or to the storage that holds it.
 
@@ -109,15 +109,21 @@ def read_experiment(path: Path) -> Experiment:
         ValueError: The directory is not a run directory.
     """
     head = read_run(path)
-    runs, missing = [head], []
+    parts, missing = {}, []
     for step, relative in head.steps.items():
         places = (path / relative, path.resolve().parent.parent / relative)
         place = next((place for place in places if (place / "run.json").exists()), None)
         if place is None:
             missing.append(step)
         else:
-            runs.append(read_run(place))
-    return Experiment(head=head, runs=tuple(runs), missing=tuple(missing))
+            parts[step] = read_experiment(place)
+    runs = (head, *(run for part in parts.values() for run in part.runs))
+    return Experiment(
+        head=head,
+        runs=tuple({run.path.resolve(): run for run in runs}.values()),
+        missing=(*missing, *(step for part in parts.values() for step in part.missing)),
+        trials={step: part for step, part in parts.items() if part.head.steps},
+    )
 
 
 def read_results(experiment: Experiment) -> Results:

@@ -52,13 +52,15 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
-    """A run and, where it has steps, the runs of its steps."""
+    """A run and, where it has steps, the runs of its steps, and of theirs."""
 
     head: Run
     runs: tuple[Run, ...]
-    """``head`` first, then its steps in order."""
+    """``head`` first, then its steps in order, each followed by its own."""
     missing: tuple[str, ...]
     """Steps that ``run.json`` names and no directory holds."""
+    trials: Mapping[str, "Experiment"]
+    """Those of its steps that have steps, by what results call their model: of a sweep."""
 
     def select_stage(self, stage: str) -> tuple[Run, ...]:
         """Return the runs of one stage."""
@@ -70,7 +72,7 @@ class Evaluation:
     """The run in which one model of the page was evaluated."""
 
     experiment: Run
-    """The run that it is a step of, or the evaluation itself."""
+    """The run that it is a step of, of a sweep the trial; or the evaluation itself."""
     path: Path
     label: str
     """What its results call the model; empty where neither run nor results tell."""

@@ -49,9 +49,11 @@ def label_experiments(
 
 
 def count_traces(experiment: Experiment) -> int:
-    """Return how many traces an experiment selected to train on; 0 where it does not tell."""
+    """Return how many traces an experiment selected to train on; 0 where it has no one number."""
     curated = experiment.select_stage("curate")
-    return sum(1 for _ in read_lines(curated[0].path / "selected.jsonl")) if curated else 0
+    if len(curated) != 1:
+        return 0
+    return sum(1 for _ in read_lines(curated[0].path / "selected.jsonl"))
 
 
 def find_selection(experiment: Experiment) -> str:

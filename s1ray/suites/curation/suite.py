@@ -14,6 +14,7 @@ from s1ray.config.curation import (
     SourceDiversityConfig,
 )
 from s1ray.config.suites.curation import CurationSettings, SideName
+from s1ray.config.tracking import PathsConfig
 from s1ray.curation.pool.items import ProtectedQuestion
 from s1ray.curation.screening.screening import CurationRules
 from s1ray.grading.benchmarks import load_questions
@@ -25,7 +26,7 @@ from s1ray.suites.measuring.process import Measured, measure_apart
 from s1ray.suites.suite import Outcome, Part
 
 
-def measure_pairs(settings: CurationSettings) -> Outcome:
+def measure_pairs(settings: CurationSettings, _: PathsConfig) -> Outcome:
     """Screen the small pools with every side in turn, ``num_pairs`` times.
 
     Raises:
@@ -37,7 +38,7 @@ def measure_pairs(settings: CurationSettings) -> Outcome:
     return _describe(found)
 
 
-def measure_scale(settings: CurationSettings) -> Outcome:
+def measure_scale(settings: CurationSettings, _: PathsConfig) -> Outcome:
     """Screen the whole pool and its copies once with each side, to see what grows how.
 
     Raises:

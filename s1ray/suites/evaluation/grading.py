@@ -3,6 +3,7 @@
 import time
 
 from s1ray.config.suites.evaluation import EvaluationSettings
+from s1ray.config.tracking import PathsConfig
 from s1ray.grading.pool import GraderPool, GradingItem
 from s1ray.records import AnswerKind, Verdict
 from s1ray.suites.measuring.pairs import Side, Spread, compare_pairs, measure_in_turn
@@ -12,7 +13,7 @@ POISON = GradingItem(text=r"\boxed{9^{9^9}}", gold=r"8^{8^8}+1", kind=AnswerKind
 """Algebra alone does not come back from this comparison within minutes."""
 
 
-def measure_grading(settings: EvaluationSettings) -> Outcome:
+def measure_grading(settings: EvaluationSettings, _: PathsConfig) -> Outcome:
     """Compare grading with and without a poisoned answer among the others.
 
     Raises:

@@ -1,6 +1,6 @@
 """An evaluation whose replicas note what they begin and finish, so that work done twice is counted.
 
-Run as ``python -m s1ray.suites.evaluation.journal STORAGE JOURNAL OVERRIDE...``: a process that a
+Run as ``python -m s1ray.suites.evaluation.journal JOURNAL OVERRIDE...``: a process that a
 suite can kill.
 """
 
@@ -10,14 +10,11 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
-
-from s1ray.config.recipe import Recipe
 from s1ray.evaluation.samples import SampleGroup
 from s1ray.orchestration.answering.evaluate import prepare_evaluate
 from s1ray.orchestration.answering.evaluation import EvaluationPlan, run_evaluation
 from s1ray.orchestration.answering.serve import Replica, ReplicaSettings
-from s1ray.orchestration.launch import CONF, parse_config
+from s1ray.orchestration.composing import compose_recipe
 from s1ray.records import Completion
 
 BEGUN, FINISHED, UP = "begun", "finished", "up"
@@ -25,9 +22,7 @@ BEGUN, FINISHED, UP = "begun", "finished", "up"
 
 def plan_recipe(overrides: Sequence[str]) -> EvaluationPlan:
     """Return the evaluation of the base model that a recipe's overrides describe."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = compose("recipe", overrides=[*overrides, "target=base"])
-    plan = prepare_evaluate(parse_config(composed, Recipe)).evaluation
+    plan = prepare_evaluate(compose_recipe([*overrides, "target=base"])).evaluation
     assert plan is not None
     return plan
 
@@ -71,9 +66,8 @@ def find_replicas(journal: Path) -> list[int]:
 
 def main() -> None:
     """Evaluate as the command line says."""
-    storage, journal, *overrides = sys.argv[1:]
-    plan = plan_recipe([*overrides, f"paths.storage={storage}"])
-    run_evaluation(plan, replica=note_in(Path(journal)))
+    journal, *overrides = sys.argv[1:]
+    run_evaluation(plan_recipe(overrides), replica=note_in(Path(journal)))
 
 
 if __name__ == "__main__":

@@ -1,23 +1,24 @@
 """What ``kill -9`` costs an evaluation: of its driver, of a replica, of its writer to W&B."""
 
+import math
 import os
-import shutil
 import signal
-import subprocess
-import sys
 import tempfile
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from s1ray.config.suites.evaluation import EvaluationSettings
+from s1ray.config.tracking import PathsConfig
 from s1ray.evaluation.store import SAMPLES, read_samples
 from s1ray.orchestration.answering.evaluation import EvaluationPlan
-from s1ray.orchestration.cluster.session import ROOT
+from s1ray.orchestration.composing import spell_paths
 from s1ray.orchestration.dashboard.sink import LOCK
+from s1ray.suites.evaluation.job import EvaluationJob, count_rows, open_job
 from s1ray.suites.evaluation.journal import (
     BEGUN,
     FINISHED,
@@ -28,34 +29,33 @@ from s1ray.suites.evaluation.journal import (
 from s1ray.suites.evaluation.record import is_event, read_history
 from s1ray.suites.suite import Outcome
 
-POLL_SECONDS = 0.002
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Job:
-    """A running evaluation."""
+class _Target:
+    """A running evaluation, a part of which is killed."""
 
     plan: EvaluationPlan
-    driver: int
-    journal: Path
+    job: EvaluationJob
 
 
-Choice = Callable[[_Job], int]
+Choice = Callable[[_Target], int]
 """Which process is killed."""
 
+Start = Callable[[], AbstractContextManager[EvaluationJob]]
 
-def measure_kills(settings: EvaluationSettings) -> Outcome:
+
+def measure_kills(settings: EvaluationSettings, paths: PathsConfig) -> Outcome:
     """Kill each part of an evaluation once, let it end, and count what was lost, doubled, redone.
 
     Raises:
         RuntimeError: A kill came too late, or an evaluation did not end.
     """
     victims: dict[str, Choice] = {
-        "driver": lambda job: job.driver,
-        "replica": lambda job: find_replicas(job.journal)[0],
-        "sink": lambda job: int((job.plan.run.path / LOCK).read_text(encoding="utf-8")),
+        "driver": lambda target: target.job.process.pid,
+        "replica": lambda target: find_replicas(target.job.journal)[0],
+        "sink": lambda target: int((target.plan.run.path / LOCK).read_text(encoding="utf-8")),
     }
-    counts = {name: _measure_kill(settings, choose) for name, choose in victims.items()}
+    counts = {name: _measure_kill(settings, paths, choose) for name, choose in victims.items()}
     told = "; ".join(
         f"{name}: {count['rows_lost']} lost, {count['rows_doubled']} doubled, "
         f"{count['rows_redone']} redone of {count['rows']}"
@@ -64,54 +64,35 @@ def measure_kills(settings: EvaluationSettings) -> Outcome:
     return Outcome(summary=told, results={"kill_at": settings.kill_at, "killed": counts})
 
 
-def _measure_kill(settings: EvaluationSettings, choose: Choice) -> dict[str, Any]:
-    storage = Path(tempfile.mkdtemp(prefix="s1ray-kills-"))
-    plan = plan_recipe([*settings.kills, f"paths.storage={storage}"])
-    try:
-        at = _run_and_kill(plan, settings, storage, choose)
-        return count_damage(plan, storage / "journal") | {"rows_at_kill": at}
-    finally:
-        shutil.rmtree(storage, ignore_errors=True)
+def _measure_kill(
+    settings: EvaluationSettings, paths: PathsConfig, choose: Choice
+) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="s1ray-kills-", ignore_cleanup_errors=True) as storage:
+        overrides = [*settings.kills, *spell_paths(storage=storage, cache=paths.cache)]
+        plan = plan_recipe(overrides)
+        start = partial(open_job, Path(storage), overrides, wait_seconds=settings.wait_seconds)
+        job, at = _run_and_kill(plan, start, choose, kill_at=settings.kill_at)
+        return count_damage(plan, job.journal) | {"rows_at_kill": at}
 
 
 def _run_and_kill(
-    plan: EvaluationPlan,
-    settings: EvaluationSettings,
-    storage: Path,
-    choose: Choice,
-) -> int:
-    """Return how many rows were there when the victim was killed."""
+    plan: EvaluationPlan, start: Start, choose: Choice, *, kill_at: float
+) -> tuple[EvaluationJob, int]:
+    """Return the job that ended well, and how many rows were there when the victim was killed."""
     total = sum(len(group.policies) for group in plan.groups)
     samples = plan.run.path / SAMPLES
-    job = start_job(storage, settings.kills)
-    deadline = time.monotonic() + settings.wait_seconds
-    while (at := count_rows(samples)) < settings.kill_at * total:
-        if job.poll() is not None or time.monotonic() > deadline:
-            job.kill()
-            raise RuntimeError(f"the evaluation stood at {at} of {total} rows when it ended.")
-        time.sleep(POLL_SECONDS)
-    victim = choose(_Job(plan=plan, driver=job.pid, journal=storage / "journal"))
-    os.kill(victim, signal.SIGKILL)
-    at = count_rows(samples)
-    code = job.wait(settings.wait_seconds)
-    if victim == job.pid:
-        code = start_job(storage, settings.kills).wait(settings.wait_seconds)
+    with start() as job:
+        job.wait_for_rows(samples, math.ceil(kill_at * total))
+        victim = choose(_Target(plan=plan, job=job))
+        os.kill(victim, signal.SIGKILL)
+        at = count_rows(samples)
+        code = job.wait()
+    if victim == job.process.pid:
+        with start() as job:
+            code = job.wait()
     if code != 0 or at == total:
-        raise RuntimeError(f"killed at {at} of {total} rows, the evaluation ended with {code}.")
-    return at
-
-
-def start_job(storage: Path, overrides: Sequence[str]) -> "subprocess.Popen[bytes]":
-    """Start an evaluation that notes its work in ``storage/journal``."""
-    module = "s1ray.suites.evaluation.journal"
-    words = [sys.executable, "-m", module, str(storage), str(storage / "journal"), *overrides]
-    quiet = subprocess.DEVNULL
-    return subprocess.Popen(words, cwd=ROOT, stdout=quiet, stderr=quiet)
-
-
-def count_rows(path: Path) -> int:
-    """Return how many whole rows a file has."""
-    return path.read_bytes().count(b"\n") if path.exists() else 0
+        raise RuntimeError(job.explain(f"killed at {at} of {total} rows"))
+    return job, at
 
 
 def count_damage(plan: EvaluationPlan, journal: Path) -> dict[str, int]:

@@ -5,11 +5,13 @@ import time
 from collections.abc import Sequence
 
 from s1ray.config.suites.evaluation import EvaluationSettings
+from s1ray.config.tracking import PathsConfig
 from s1ray.evaluation.evaluate import Solve
 from s1ray.evaluation.samples import SampleGroup
 from s1ray.orchestration.answering.evaluation import EvaluationPlan, describe_replica
 from s1ray.orchestration.answering.serve import evaluation_replicas
 from s1ray.orchestration.cluster.session import ray_session
+from s1ray.orchestration.composing import spell_paths
 from s1ray.records import Completion
 from s1ray.suites.evaluation.journal import plan_recipe
 from s1ray.suites.measuring.pairs import Side, Spread, compare_pairs, measure_in_turn
@@ -18,13 +20,14 @@ from s1ray.suites.suite import Outcome
 Answers = dict[tuple[str, str], Completion]
 
 
-def measure_replicas(settings: EvaluationSettings) -> Outcome:
+def measure_replicas(settings: EvaluationSettings, paths: PathsConfig) -> Outcome:
     """Compare questions solved per second on one and on two replicas, each with one thread.
 
     Raises:
         RuntimeError: The two do not give the same answers.
     """
-    plan = plan_recipe(settings.replicas)
+    places = spell_paths(storage=paths.storage, cache=paths.cache)
+    plan = plan_recipe([*settings.replicas, *places])
     seconds = _time_sides(plan, num_pairs=settings.num_pairs)
     ratio = compare_pairs(seconds["one"], seconds["two"])
     rates = {

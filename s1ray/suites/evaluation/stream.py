@@ -6,23 +6,25 @@ import time
 from pathlib import Path
 
 from s1ray.config.suites.evaluation import EvaluationSettings
+from s1ray.config.tracking import PathsConfig
+from s1ray.orchestration.composing import spell_paths
 from s1ray.orchestration.dashboard.tracking import track
 from s1ray.orchestration.run_directory.events import EVENTS, EventLog
 from s1ray.orchestration.run_directory.runs import Run
+from s1ray.suites.evaluation.job import open_job
 from s1ray.suites.evaluation.journal import plan_recipe
-from s1ray.suites.evaluation.kills import POLL_SECONDS, count_rows, start_job
 from s1ray.suites.evaluation.record import read_history
 from s1ray.suites.measuring.pairs import Spread, compare_pairs, measure_in_turn
 from s1ray.suites.suite import Outcome
 
 
-def measure_first_result(settings: EvaluationSettings) -> Outcome:
+def measure_first_result(settings: EvaluationSettings, paths: PathsConfig) -> Outcome:
     """Compare the time to a job's first streamed result with the time to its last.
 
     Raises:
         RuntimeError: A job did not end well.
     """
-    watched = [_watch(settings) for _ in range(settings.num_pairs)]
+    watched = [_watch(settings, paths) for _ in range(settings.num_pairs)]
     first, last, end = (Spread(values=tuple(column)) for column in zip(*watched, strict=True))
     ratio = compare_pairs(first, end)
     return Outcome(
@@ -37,32 +39,24 @@ def measure_first_result(settings: EvaluationSettings) -> Outcome:
     )
 
 
-def _watch(settings: EvaluationSettings) -> tuple[float, float, float]:
+def _watch(settings: EvaluationSettings, paths: PathsConfig) -> tuple[float, float, float]:
     """Return the seconds from a job's start to its first and last event, and to its end."""
-    storage = Path(tempfile.mkdtemp(prefix="s1ray-stream-"))
-    plan = plan_recipe([*settings.stream, f"paths.storage={storage}"])
-    total = sum(len(group.policies) for group in plan.groups)
-    events = plan.run.path / EVENTS
-    began = time.perf_counter()
-    job = start_job(storage, settings.stream)
-    seen: list[float] = []
-    try:
-        for aim in (1, total):
-            while count_rows(events) < aim:
-                waited = time.perf_counter() - began
-                if job.poll() is not None or waited > settings.wait_seconds:
-                    raise RuntimeError(f"the evaluation ended before its row {aim} of {total}.")
-                time.sleep(POLL_SECONDS)
-            seen.append(time.perf_counter() - began)
-        if job.wait(settings.wait_seconds) != 0:
-            raise RuntimeError("the evaluation failed.")
-    finally:
-        job.kill()
-        shutil.rmtree(storage, ignore_errors=True)
-    return seen[0], seen[1], time.perf_counter() - began
+    with tempfile.TemporaryDirectory(prefix="s1ray-stream-", ignore_cleanup_errors=True) as storage:
+        overrides = [*settings.stream, *spell_paths(storage=storage, cache=paths.cache)]
+        plan = plan_recipe(overrides)
+        total = sum(len(group.policies) for group in plan.groups)
+        began = time.perf_counter()
+        with open_job(Path(storage), overrides, wait_seconds=settings.wait_seconds) as job:
+            seen: list[float] = []
+            for least in (1, total):
+                job.wait_for_rows(plan.run.path / EVENTS, least)
+                seen.append(time.perf_counter() - began)
+            if job.wait() != 0:
+                raise RuntimeError(job.explain("all its rows are there"))
+            return seen[0], seen[1], time.perf_counter() - began
 
 
-def measure_sink(settings: EvaluationSettings) -> Outcome:
+def measure_sink(settings: EvaluationSettings, _: PathsConfig) -> Outcome:
     """Compare rows per second into the run's own log with rows per second on to W&B's client.
 
     Raises:

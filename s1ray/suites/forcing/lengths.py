@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from s1ray.config.suites.forcing import LengthsConfig
+from s1ray.config.suites.forcing import ThinkingLengthsConfig
 from s1ray.generation.engine import Engine, Generation, Listener, Request
 
 
-def draw_lengths(config: LengthsConfig, *, count: int, seed: int) -> list[int]:
+def draw_lengths(config: ThinkingLengthsConfig, *, count: int, seed: int) -> list[int]:
     """Return lengths of thinking in tokens, scaled down; the same for the same seed."""
     generator = random.Random(seed)
     mean = math.log(config.median_tokens)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from s1ray.config.suites.forcing import ForcingSettings, LengthsConfig
+from s1ray.config.suites.forcing import ForcingSettings, ThinkingLengthsConfig
 from s1ray.generation.engine import Engine
 from s1ray.generation.forcing import Chain
 from s1ray.records import Completion
@@ -40,7 +40,7 @@ async def measure_rounds(
     return results
 
 
-def _write_scripts(settings: ForcingSettings, lengths: LengthsConfig) -> dict[int, Script]:
+def _write_scripts(settings: ForcingSettings, lengths: ThinkingLengthsConfig) -> dict[int, Script]:
     config = settings.rounds
     num_segments = max(config.num_waits) + 1
     drawn = draw_lengths(lengths, count=config.num_samples * num_segments, seed=settings.seed)

@@ -1,12 +1,11 @@
 """``suite=forcing``: rounds, prefix cache, shared chains, refilled slots, the server."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from s1ray.config.suites.forcing import ForcingSettings
-from s1ray.model_source.resolve import default_cache_directory, resolve_model
-from s1ray.orchestration.terminal import say
+from s1ray.config.tracking import PathsConfig
+from s1ray.orchestration.models import prepare_model
 from s1ray.suites.forcing.batches import measure_batches
 from s1ray.suites.forcing.server import measure_server
 from s1ray.suites.forcing.sweep import measure_sweep
@@ -14,9 +13,9 @@ from s1ray.suites.forcing.vllm_parts import measure_on_vllm
 from s1ray.suites.suite import Outcome, Part
 
 
-def compare_rounds(settings: ForcingSettings) -> Outcome:
+def compare_rounds(settings: ForcingSettings, paths: PathsConfig) -> Outcome:
     """Compare s1's batch-wide rounds with one state machine per sample."""
-    results = measure_on_vllm("rounds", settings, find_model(settings))
+    results = measure_on_vllm("rounds", settings, prepare_model(settings.model, paths).path)
     timed = f"waits_{settings.rounds.timed_waits}"
     words = [
         f"{name}: {found[timed]['steps_rounds_over_per_sample']['median']:.2f}x fewer steps, "
@@ -30,9 +29,9 @@ def compare_rounds(settings: ForcingSettings) -> Outcome:
     )
 
 
-def compare_prefix(settings: ForcingSettings) -> Outcome:
+def compare_prefix(settings: ForcingSettings, paths: PathsConfig) -> Outcome:
     """Measure vLLM's prefix cache, on and off."""
-    results = measure_on_vllm("prefix", settings, find_model(settings))
+    results = measure_on_vllm("prefix", settings, prepare_model(settings.model, paths).path)
     again = results["recomputed_tokens_per_continuation"]
     return Outcome(
         summary=f"a wait or answer computes {again['cached']['median']:.0f} tokens again with the "
@@ -42,9 +41,9 @@ def compare_prefix(settings: ForcingSettings) -> Outcome:
     )
 
 
-def compare_sweeps(settings: ForcingSettings) -> Outcome:
+def compare_sweeps(settings: ForcingSettings, paths: PathsConfig) -> Outcome:
     """Compare every budget alone with shared chains."""
-    results = measure_sweep(settings, find_model(settings))
+    results = measure_sweep(settings, prepare_model(settings.model, paths).path)
     return Outcome(
         summary="shared chains, "
         + "; ".join(
@@ -56,9 +55,9 @@ def compare_sweeps(settings: ForcingSettings) -> Outcome:
     )
 
 
-def compare_batches(settings: ForcingSettings) -> Outcome:
+def compare_batches(settings: ForcingSettings, paths: PathsConfig) -> Outcome:
     """Compare static batches and transformers' continuous batching with our engine."""
-    results = measure_batches(settings, find_model(settings))
+    results = measure_batches(settings, prepare_model(settings.model, paths).path)
     ratios = results["seconds_over_ours"]
     return Outcome(
         summary=f"our engine: {ratios['static']['median']:.2f}x static batches, "
@@ -67,7 +66,7 @@ def compare_batches(settings: ForcingSettings) -> Outcome:
     )
 
 
-def compare_server(settings: ForcingSettings) -> Outcome:
+def compare_server(settings: ForcingSettings, _: PathsConfig) -> Outcome:
     """Measure the server's own time per request, and requests per second."""
     results = measure_server(settings)
     rates: Mapping[str, Any] = results["requests_per_second"]
@@ -78,19 +77,6 @@ def compare_server(settings: ForcingSettings) -> Outcome:
             for clients, rate in rates.items()
         ),
         results=results,
-    )
-
-
-def find_model(settings: ForcingSettings) -> Path:
-    """Return the model's directory, fetched where it is not here yet."""
-    cache = default_cache_directory() if settings.cache is None else Path(settings.cache)
-    return resolve_model(
-        settings.model.source,
-        revision=settings.model.revision,
-        sha256=settings.model.sha256,
-        random=settings.model.random,
-        cache=cache.expanduser(),
-        on_progress=say,
     )
 
 

@@ -21,6 +21,7 @@ import torch
 from transformers import Qwen2Config
 
 from s1ray.config.suites.gpu import GpuSuiteSettings, SlicesConfig
+from s1ray.config.tracking import PathsConfig
 from s1ray.config.training import ActivationCheckpointing
 from s1ray.orchestration.terminal import say
 from s1ray.planning.cluster import read_cluster
@@ -58,7 +59,7 @@ class Slice:
         )
 
 
-def measure_slices(settings: GpuSuiteSettings) -> Outcome:
+def measure_slices(settings: GpuSuiteSettings, _: PathsConfig) -> Outcome:
     """Measure milliseconds, model FLOPs utilisation and memory of every combination.
 
     MFU counts the products of forward and backward once (no recomputation, no input embedding, the
@@ -193,6 +194,7 @@ def _random_state(part: Slice, settings: GpuSuiteSettings, ranks: Ranks) -> Iter
         model,
         ranks=ranks,
         config=settings.sharding,
+        adapter_rank=0,
         compute=settings.training.compute_dtype,
         reduce=settings.training.reduce_dtype,
     )

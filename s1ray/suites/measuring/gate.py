@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
+from s1ray.suites.measuring.process import read_tail
+
 STEP = "step"
 _POLL_SECONDS = 1.0
 
@@ -76,8 +78,7 @@ class GatedSide:
 
     def explain(self) -> str:
         """Return why a side is of no use, with the end of what it printed."""
-        tail = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-20:]
-        return f"{self.name} ended early. The end of {self.log}:\n" + "\n".join(tail)
+        return f"{self.name} ended early. The end of {self.log}:\n{read_tail(self.log)}"
 
 
 @contextmanager

@@ -9,9 +9,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import psutil
+
+_TAIL_LINES = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +61,12 @@ def time_work(work: Callable[[], Any]) -> tuple[Any, float]:
     """Return a call's result and its seconds."""
     began = time.perf_counter()
     return work(), time.perf_counter() - began
+
+
+def read_tail(log: Path) -> str:
+    """Return the last lines of what a process printed."""
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return "\n".join(lines[-_TAIL_LINES:])
 
 
 def _work(work: Work, connection: Connection) -> None:

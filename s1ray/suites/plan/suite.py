@@ -1,26 +1,31 @@
 """The step time that ``jobs.plan`` predicts beside the one that training takes, on this machine.
 
 The rates are measured on cuts of the model (``calibration``), never on the steps they predict.
+A part of its own sets the plan beside what others reported.
 """
 
 import statistics
 import tempfile
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
 import torch
-from hydra import compose, initialize_config_dir
 
 from s1ray.config.recipe import Recipe
-from s1ray.config.suites.plan import LayoutSettings, PlannedModelSettings, PlanSettings
-from s1ray.orchestration.launch import CONF, parse_config
+from s1ray.config.suites.plan import (
+    LayoutSettings,
+    PlannedModelSettings,
+    PlanSettings,
+)
+from s1ray.config.tracking import PathsConfig
+from s1ray.orchestration.composing import compose_recipe, spell_paths
 from s1ray.orchestration.models import prepare_model
 from s1ray.orchestration.plan import read_model_config
 from s1ray.planning.cluster import GIGA, Cluster, read_cluster
 from s1ray.planning.estimate import estimate
 from s1ray.planning.model import ModelShape, read_shape
 from s1ray.planning.recipe import read_recipe
+from s1ray.planning.reports import compare_reports, format_table, infer_node_gbit
 from s1ray.suites.measuring.pairs import Spread
 from s1ray.suites.plan.calibration import Calibration, Rates, make_example
 from s1ray.suites.suite import Outcome, Part
@@ -31,7 +36,9 @@ from s1ray.training.network.sharding import join_ranks
 _WARM_UP_EPOCHS = 1
 
 
-def measure_model(settings: PlanSettings, *, name: str) -> Outcome:
+def measure_model(
+    settings: PlanSettings, paths: PathsConfig, chosen: PlannedModelSettings
+) -> Outcome:
     """Calibrate, predict and measure in turn; the ratio is the predicted time over the measured.
 
     Raises:
@@ -39,8 +46,9 @@ def measure_model(settings: PlanSettings, *, name: str) -> Outcome:
     """
     torch.set_num_threads(settings.num_threads)
     keep_freed_memory()
-    chosen = settings.models[name]
-    recipe = _compose(chosen)
+    recipe = compose_recipe(
+        [*chosen.overrides, *spell_paths(storage=paths.storage, cache=paths.cache)]
+    )
     shape = read_shape(read_model_config(recipe))
     path, ranks = prepare_model(recipe.model, recipe.paths).path, join_ranks(recipe.sharding)
     ratios: dict[str, list[float]] = {layout: [] for layout in chosen.layouts}
@@ -69,9 +77,26 @@ def measure_model(settings: PlanSettings, *, name: str) -> Outcome:
     return _describe(ratios, seconds=seconds, rates=rates)
 
 
-def _compose(chosen: PlannedModelSettings) -> Recipe:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return parse_config(compose("recipe", overrides=list(chosen.overrides)), Recipe)
+def compare_reported(settings: PlanSettings, _: PathsConfig) -> Outcome:
+    """Hold the plan against every outcome in ``planning.reports``; nothing is run or timed."""
+    recipe = compose_recipe(settings.report_overrides)
+    cluster, config = read_cluster(recipe.cluster), recipe.planning
+    comparisons = compare_reports(cluster, config=config)
+    agreeing = [item.report.name for item in comparisons if item.is_agreeing]
+    return Outcome(
+        summary=f"{len(agreeing)} of {len(comparisons)} reported outcomes agree with the plan "
+        f"(arithmetic, nothing run):\n{format_table(comparisons)}",
+        results={
+            "agreeing": agreeing,
+            "predicted": {item.report.name: item.predicted for item in comparisons},
+            "reported": {item.report.name: item.reported for item in comparisons},
+            "gbit_a_node_that_explains_the_time": {
+                item.report.name: infer_node_gbit(cluster, item.report, config=config)
+                for item in comparisons
+                if item.report.node_gbit is not None
+            },
+        },
+    )
 
 
 def _lay_out(recipe: Recipe, step: LayoutSettings, *, num_repeats: int) -> Recipe:
@@ -146,5 +171,7 @@ def _describe(
 
 SETTINGS = PlanSettings
 PARTS: Mapping[str, Part] = {
-    name: partial(measure_model, name=name) for name in ("tiny", "smollm2")
+    "tiny": lambda settings, paths: measure_model(settings, paths, settings.models.tiny),
+    "smollm2": lambda settings, paths: measure_model(settings, paths, settings.models.smollm2),
+    "reports": compare_reported,
 }

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 
 from s1ray.config.suites.training import TrainingSuiteSettings
+from s1ray.config.tracking import PathsConfig
+from s1ray.orchestration.models import prepare_model
 from s1ray.suites.measuring.gate import GatedSide, open_gate
 from s1ray.suites.measuring.pairs import Spread, compare_pairs, time_call
 from s1ray.suites.suite import Outcome
@@ -72,7 +74,7 @@ class Race:
         return max(float(max(step) - min(step)) for step in zip(*losses, strict=True))
 
 
-def compare_trainers(settings: TrainingSuiteSettings) -> Outcome:
+def compare_trainers(settings: TrainingSuiteSettings, paths: PathsConfig) -> Outcome:
     """Compare this house, packed and not, with TRL's three ways.
 
     Raises:
@@ -80,11 +82,14 @@ def compare_trainers(settings: TrainingSuiteSettings) -> Outcome:
         RuntimeError: The losses differ in float32, or a trainer ended.
     """
     check_trl(settings)
-    checks = _check_losses(settings)
+    model = prepare_model(settings.model, paths).path
+    checks = _check_losses(settings, model)
     trainers = settings.trainers
     num_steps = trainers.warm_up_steps + settings.num_pairs
     dtype = settings.training.compute_dtype
-    races = [_race(group, settings, num_steps=num_steps, compute_dtype=dtype) for group in GROUPS]
+    races = [
+        _race(group, settings, model, num_steps=num_steps, compute_dtype=dtype) for group in GROUPS
+    ]
     results = summarize(races, settings) | {
         "float32_check": {
             "steps": trainers.check_steps,
@@ -96,13 +101,13 @@ def compare_trainers(settings: TrainingSuiteSettings) -> Outcome:
     return Outcome(summary=describe(results), results=results)
 
 
-def _check_losses(settings: TrainingSuiteSettings) -> list[Race]:
+def _check_losses(settings: TrainingSuiteSettings, model: Path) -> list[Race]:
     """Have every trainer take small steps in float32, and refuse to go on where losses differ."""
     trainers = settings.trainers
     small = settings.training.model_copy(update={"global_batch_size": trainers.check_batch_size})
     checked = settings.model_copy(update={"training": small})
     checks = [
-        _race(group, checked, num_steps=trainers.check_steps, compute_dtype="float32")
+        _race(group, checked, model, num_steps=trainers.check_steps, compute_dtype="float32")
         for group in GROUPS
     ]
     difference = _largest_difference(checks)
@@ -120,9 +125,14 @@ def _largest_difference(races: Sequence[Race]) -> float:
 
 
 def _race(
-    sides: Sequence[str], settings: TrainingSuiteSettings, *, num_steps: int, compute_dtype: str
+    sides: Sequence[str],
+    settings: TrainingSuiteSettings,
+    model: Path,
+    *,
+    num_steps: int,
+    compute_dtype: str,
 ) -> Race:
-    task = set_task(settings, num_steps=num_steps, compute_dtype=compute_dtype)
+    task = set_task(settings, model, num_steps=num_steps, compute_dtype=compute_dtype)
     size, num_threads = settings.trainers.matrix_size, torch.get_num_threads()
     factor = torch.randn(size, size).to(DTYPES[compute_dtype])
     with TemporaryDirectory(prefix="s1ray-trainers-") as room:

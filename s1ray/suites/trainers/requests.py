@@ -16,9 +16,7 @@ from s1ray.chat_format import DELIMITERS
 from s1ray.config.suites.training import TrainingSuiteSettings
 from s1ray.config.training import LossWeighting, TrainingConfig
 from s1ray.model_source.model_directory import load_tokenizer
-from s1ray.model_source.resolve import default_cache_directory, resolve_model
 from s1ray.orchestration.run_directory.runs import RefusedError
-from s1ray.orchestration.terminal import say
 from s1ray.records import TokenizedExample
 from s1ray.suites.measuring.gate import Program
 from s1ray.suites.trainers import house_trainer
@@ -49,21 +47,15 @@ class Task:
         return [self.examples[i] for i in order[step * size : (step + 1) * size]]
 
 
-def set_task(settings: TrainingSuiteSettings, *, num_steps: int, compute_dtype: str) -> Task:
+def set_task(
+    settings: TrainingSuiteSettings, model: Path, *, num_steps: int, compute_dtype: str
+) -> Task:
     """Return one epoch of exactly ``num_steps`` steps.
 
     The loss is the mean over a step's tokens, since TRL has no other; everything else is the
     recipe's.
     """
     config = settings.model
-    model = resolve_model(
-        config.source,
-        revision=config.revision,
-        sha256=config.sha256,
-        random=config.random,
-        cache=default_cache_directory(),
-        on_progress=say,
-    )
     training = settings.training.model_copy(
         update={
             "num_epochs": 1,

@@ -24,16 +24,14 @@ from s1ray.training.checkpoints.commit import (
     CheckpointKind,
     FileRecord,
     Manifest,
-    name_checkpoint,
     record_file,
     to_reference,
     write_manifest,
 )
 from s1ray.training.checkpoints.peers import Peers
-from s1ray.training.loop import TrainState
+from s1ray.training.network.model import plain_name
 
 METADATA_FILE = ".metadata"
-CHECKPOINT_WRAPPER = "_checkpoint_wrapped_module."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,37 +54,6 @@ class _Part:
     is_disk_full: bool
 
 
-def save_checkpoint(
-    state: TrainState,
-    directory: Path,
-    *,
-    kind: CheckpointKind,
-    identity: Mapping[str, str],
-    peers: Peers,
-) -> CheckpointRef:
-    """Save a state and return when its checkpoint exists; a collective call.
-
-    Args:
-        state: At a step's boundary.
-        directory: Holds the run's checkpoints, on storage that every rank sees.
-        kind: How long it stays.
-        identity: What must be equal in a run that goes on from it: name to digest or value.
-        peers: All ranks.
-
-    Raises:
-        OSError: The disk is full; what was written of this checkpoint is gone.
-        RuntimeError: A rank could not write its part. Every rank raises alike.
-    """
-    position = Position(
-        step=state.step, samples_consumed=state.samples_consumed, kind=kind, identity=identity
-    )
-    checkpoint = peers.decide(lambda: name_checkpoint(directory, step=state.step))
-    tensors = collect_tensors(state.model, state.optimizer)
-    return write_checkpoint(
-        tensors, read_random_state(), checkpoint, position=position, peers=peers
-    )
-
-
 def collect_tensors(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
     """Return what training changes, by a name that does not depend on how the model is wrapped.
 
@@ -97,7 +64,7 @@ def collect_tensors(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]
     for full_name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        name = full_name.replace(CHECKPOINT_WRAPPER, "")
+        name = plain_name(full_name)
         tensors[f"model.{name}"] = parameter.detach()
         for key, value in optimizer.state.get(parameter, {}).items():
             if isinstance(value, Tensor):

@@ -52,7 +52,7 @@ def compare_states(
             continue
         is_bit_equal = False
         gaps = (ours.double() - theirs.double()).abs()
-        largest = max(largest, float(gaps.nan_to_num(nan=torch.inf).max()))
+        largest = max(largest, float(gaps[unequal].nan_to_num(nan=torch.inf).max()))
         allowed = absolute_tolerance + relative_tolerance * ours.double().abs()
         counts = unequal & ~(gaps <= allowed)
         if first is None and counts.any():
@@ -70,8 +70,8 @@ def _find_missing(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -
     only = sorted(expected.keys() ^ found.keys())
     if not only:
         return None
-    where = "uninterrupted" if only[0] in expected else "resumed"
-    return f"{only[0]} is in the {where} run alone"
+    where = "expected" if only[0] in expected else "found"
+    return f"{only[0]} is in the {where} state alone"
 
 
 def _describe(tensor: Tensor) -> str:

@@ -19,7 +19,6 @@ from torch.distributed.checkpoint.metadata import Metadata, StorageMeta, TensorS
 from torch.optim import Optimizer
 
 from s1ray.training.checkpoints.checkpoint import (
-    CHECKPOINT_WRAPPER,
     METADATA_FILE,
     collect_tensors,
     describe_failures,
@@ -29,6 +28,7 @@ from s1ray.training.checkpoints.checkpoint import (
 from s1ray.training.checkpoints.commit import Manifest, check_drift, read_manifest
 from s1ray.training.checkpoints.peers import Peers
 from s1ray.training.loop import TrainState
+from s1ray.training.network.model import plain_name
 
 PLAIN_CLASSES = frozenset(
     {
@@ -134,7 +134,7 @@ def _make_room(
     """Give the optimizer the state that its first step would create, for loading into."""
     groups = {p: group for group in optimizer.param_groups for p in group["params"]}
     parameters = {
-        name.replace(CHECKPOINT_WRAPPER, ""): parameter
+        plain_name(name): parameter
         for name, parameter in model.named_parameters()
         if parameter in groups
     }

@@ -15,7 +15,12 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from s1ray.config.training import LoraConfig
-from s1ray.training.network.model import PackedLanguageModel, copy_rows, find_decoder_layers
+from s1ray.training.network.model import (
+    PackedLanguageModel,
+    copy_rows,
+    find_decoder_layers,
+    plain_name,
+)
 
 
 def add_adapters(causal_lm: PreTrainedModel, *, config: LoraConfig) -> nn.Module:
@@ -47,11 +52,11 @@ def add_adapters(causal_lm: PreTrainedModel, *, config: LoraConfig) -> nn.Module
 def initialize_adapters(model: PackedLanguageModel, *, seed: int) -> None:
     """Give adapters their first values: A as a linear layer's weight, B zero.
 
-    Source: peft's reset_lora_parameters; the draw depends on the seed and the name alone.
+    Source: peft's reset_lora_parameters; the draw depends on the seed and the plain name alone.
     """
     for name, parameter in model.named_parameters():
         if ".lora_A." in name:
-            digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+            digest = hashlib.sha256(f"{seed}/{plain_name(name)}".encode()).digest()
             generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
             whole = torch.empty(tuple(parameter.shape))
             nn.init.kaiming_uniform_(whole, a=math.sqrt(5), generator=generator)

@@ -6,7 +6,7 @@ transformers for this name. It does not know models or batches.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -21,6 +21,8 @@ from s1ray.config.training import AttentionBackend
 from s1ray.training.network.sequence import Heads, gather_heads, gather_tokens
 
 ATTENTION = "s1ray_packed"
+_CHANGES = ("sliding_window", "s_aux", "softcap")
+"""What transformers hands to attention functions beside a plain layer's arguments."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,19 +91,10 @@ def attend(
         Shape [1, tokens, heads, head_dim], and no attention weights.
 
     Raises:
-        ValueError: A mask was given, the documents were not, or the layer slides its window.
+        ValueError: A mask was given, the documents were not, or the layer changes what plain
+            attention computes: a window, sinks, a soft cap.
     """
-    documents = kwargs.get("documents")
-    if attention_mask is not None or not isinstance(documents, Documents):
-        raise ValueError(
-            f"attention {ATTENTION!r} takes no attention_mask and needs documents=Documents(...); "
-            "call the model through PackedLanguageModel."
-        )
-    if kwargs.get("sliding_window"):
-        raise ValueError(
-            f"attention {ATTENTION!r} has no sliding window, got {kwargs['sliding_window']}. Set "
-            "use_sliding_window to false in the model's config.json."
-        )
+    documents = _check_arguments(attention_mask, kwargs)
     backend = _BACKENDS[documents.backend]
     group = documents.sequence_group
     if group is None:
@@ -109,6 +102,22 @@ def attend(
     dtype = value.dtype  # as it travels: under autocast queries and keys come in float32
     heads = gather_tokens(Heads(query.to(dtype), key.to(dtype), value), group)
     return gather_heads(backend(*heads, documents, scaling), group), None
+
+
+def _check_arguments(attention_mask: Tensor | None, others: Mapping[str, object]) -> Documents:
+    documents = others.get("documents")
+    if attention_mask is not None or not isinstance(documents, Documents):
+        raise ValueError(
+            f"attention {ATTENTION!r} takes no attention_mask and needs documents=Documents(...); "
+            "call the model through PackedLanguageModel."
+        )
+    for name in _CHANGES:
+        if others.get(name) is not None:
+            raise ValueError(
+                f"attention {ATTENTION!r} has no {name}, which a layer of this model asks for. "
+                "Choose another model.source."
+            )
+    return documents
 
 
 def _attend_varlen(

@@ -4,7 +4,6 @@ It reads a local Hugging Face directory (config.json, safetensors) and nothing e
 know samples, ranks or how parameters are sharded; it loads into whatever slice a rank holds.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +13,14 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, Shard
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from s1ray.model_source.heads import check_degree
+from s1ray.model_source.model_directory import index_weights
+from s1ray.training.network.architecture import check_architecture, read_architecture
 from s1ray.training.network.attention import ATTENTION, Documents
 from s1ray.training.network.loss import WeightedLoss, linear_cross_entropy
 
-WEIGHTS_FILE = "model.safetensors"
-INDEX_FILE = "model.safetensors.index.json"
+_CHECKPOINT_WRAPPER = "_checkpoint_wrapped_module."
 
 
 class WholeTensor(Protocol):
@@ -87,37 +86,22 @@ class PackedLanguageModel(nn.Module):
             )
 
 
-def check_heads(path: Path, *, degree: int) -> None:
-    """Refuse a sequence parallelism that the heads of a model directory do not allow.
-
-    Raises:
-        ValueError: With the legal degrees.
-    """
-    config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-    check_degree(
-        degree,
-        num_heads=config.num_attention_heads,
-        num_key_value_heads=config.num_key_value_heads,
-    )
-
-
 def create_causal_lm(path: Path, *, dtype: torch.dtype) -> PreTrainedModel:
     """Return the architecture of a directory without memory for its weights (meta device).
 
     Raises:
-        ValueError: The directory holds no model, or one whose head this house cannot train.
+        ValueError: The directory holds no model, or one that this house cannot train.
     """
-    if not (path / "config.json").is_file():
-        raise ValueError(f"{path} holds no config.json. Point model.source at a model directory.")
-    config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    config = read_architecture(path)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
             config, dtype=dtype, attn_implementation=ATTENTION, trust_remote_code=False
         )
-    if find_head(model).bias is not None or getattr(config, "final_logit_softcapping", None):
+    check_architecture(model.config)
+    if find_head(model).bias is not None:
         raise ValueError(
-            f"{type(model).__name__} of {path} has a head with a bias or a soft cap; only plain "
-            "linear heads can be trained. Choose another model.source."
+            f"{type(model).__name__} of {path} has a head with a bias; only plain linear heads can "
+            "be trained. Choose another model.source."
         )
     return cast(PreTrainedModel, model)
 
@@ -176,7 +160,7 @@ def load_weights(model: PackedLanguageModel, path: Path) -> None:
     """
     wanted = {file_name(name): tensor for name, tensor in model.named_parameters()}
     wanted = {name: tensor for name, tensor in wanted.items() if ".lora_" not in name}
-    files = _index_weights(path)
+    files = index_weights(path)
     missing = sorted(name for name in wanted if name not in files)
     if missing:
         raise ValueError(
@@ -191,10 +175,15 @@ def load_weights(model: PackedLanguageModel, path: Path) -> None:
                 copy_rows(wanted[name], stored)
 
 
+def plain_name(name: str) -> str:
+    """Return the name that a parameter has whether or not its layer's activations are kept."""
+    return name.replace(_CHECKPOINT_WRAPPER, "")
+
+
 def file_name(parameter_name: str) -> str:
     """Return the name under which a parameter of a PackedLanguageModel stands in safetensors."""
-    name = parameter_name.removeprefix("language_model.").removeprefix("base_model.model.")
-    return name.replace("_checkpoint_wrapped_module.", "").replace(".base_layer.", ".")
+    name = plain_name(parameter_name).removeprefix("language_model.")
+    return name.removeprefix("base_model.model.").replace(".base_layer.", ".")
 
 
 def copy_rows(parameter: Tensor, whole: WholeTensor) -> None:
@@ -253,19 +242,6 @@ def _restore_buffers(module: nn.Module, *, device: torch.device) -> None:
     fresh = type(module)(config)
     for name, buffer in fresh.named_buffers(recurse=False):
         setattr(module, name, buffer.to(device))
-
-
-def _index_weights(path: Path) -> dict[str, Path]:
-    if (path / INDEX_FILE).is_file():
-        index = json.loads((path / INDEX_FILE).read_text(encoding="utf-8"))
-        return {name: path / file for name, file in index["weight_map"].items()}
-    if not (path / WEIGHTS_FILE).is_file():
-        raise ValueError(
-            f"{path} holds neither {WEIGHTS_FILE} nor {INDEX_FILE}. Convert its weights to "
-            "safetensors."
-        )
-    with safe_open(path / WEIGHTS_FILE, framework="pt") as weights:
-        return dict.fromkeys(weights.keys(), path / WEIGHTS_FILE)
 
 
 def _check_shape(name: str, stored: tuple[int, ...], parameter: Tensor) -> None:

@@ -100,7 +100,13 @@ def join_ranks(config: ShardingConfig) -> Ranks:
 
 
 def shard(
-    model: PackedLanguageModel, *, ranks: Ranks, config: ShardingConfig, compute: str, reduce: str
+    model: PackedLanguageModel,
+    *,
+    ranks: Ranks,
+    config: ShardingConfig,
+    adapter_rank: int,
+    compute: str,
+    reduce: str,
 ) -> None:
     """Apply checkpointing, compilation and FSDP2 to a model, in this order, in place.
 
@@ -108,12 +114,15 @@ def shard(
         model: Usually still on the meta device.
         ranks: Where it lies.
         config: How.
+        adapter_rank: 0 without adapters.
         compute: Dtype of forward and backward.
         reduce: Dtype in which gradients are summed over ranks.
     """
     layers = find_decoder_layers(model.causal_lm)
     for index, layer in enumerate(layers):
-        layers[index] = _checkpoint(layer, config.activation_checkpointing)
+        layers[index] = _checkpoint(
+            layer, config.activation_checkpointing, adapter_rank=adapter_rank
+        )
         if config.compile:
             layers[index].compile()
     if ranks.shard_mesh is None:
@@ -147,21 +156,21 @@ def _join_sequence_group(config: ShardingConfig, world_size: int) -> dist.Proces
     return mesh.get_group("sequence")
 
 
-def _checkpoint(layer: nn.Module, mode: ActivationCheckpointing) -> nn.Module:
+def _checkpoint(layer: nn.Module, mode: ActivationCheckpointing, *, adapter_rank: int) -> nn.Module:
     if mode is ActivationCheckpointing.NONE:
         return layer
     if mode is ActivationCheckpointing.FULL:
         return checkpoint_wrapper(layer, preserve_rng_state=False)
-    return checkpoint_wrapper(
-        layer, preserve_rng_state=False, context_fn=_save_attention_and_half_of_the_products
-    )
+    keep = partial(_save_attention_and_half_of_the_products, adapter_rank=adapter_rank)
+    return checkpoint_wrapper(layer, preserve_rng_state=False, context_fn=keep)
 
 
-def _save_attention_and_half_of_the_products() -> Any:  # noqa: ANN401 - as torch types it
+def _save_attention_and_half_of_the_products(*, adapter_rank: int) -> Any:  # noqa: ANN401 - as torch types it
     """Return the contexts of one layer's selective checkpoint.
 
     Attention is kept, and every second of the products that widen. A product that narrows is
     either cheap (keys, values) or the layer's last, whose result the backward pass never asks for.
+    Those of adapters, one side of which is their rank, are cheap as well.
 
     Source: the idea of pytorch/torchtitan@b5bcd76 distributed/activation_checkpoint.py.
     """
@@ -178,7 +187,7 @@ def _save_attention_and_half_of_the_products() -> Any:  # noqa: ANN401 - as torc
             return CheckpointPolicy.MUST_SAVE
         if operator in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default):
             inner, outer = operands[-1].shape
-            if inner <= outer:
+            if adapter_rank < inner <= outer:
                 phase = "recompute" if context.is_recompute else "forward"
                 num_products[phase] += 1
                 if num_products[phase] % 2:

@@ -4,6 +4,7 @@ Everything is a pure function of lengths and of how many samples the run has con
 tokens nor tensors are known here. Every rank computes the same plan.
 """
 
+import functools
 import hashlib
 import heapq
 import itertools
@@ -49,6 +50,7 @@ class StepPlan:
     """Mean over maximum of the groups' token counts."""
 
 
+@functools.lru_cache(maxsize=2)  # every step of an epoch asks for the same
 def order_epoch(num_samples: int, *, seed: int, epoch: int) -> tuple[int, ...]:
     """Return a permutation that depends on its arguments alone, on any machine and version."""
 

@@ -34,7 +34,6 @@ class PackedBatch:
     """Shape [tokens]: which of the step's samples a position belongs to; -1 for padding."""
     document_lengths: tuple[int, ...]
     """Of all documents, the one of padding at the end included."""
-    num_padding_tokens: int
 
 
 def weigh_samples(
@@ -95,7 +94,6 @@ def pack(
         loss_weights=torch.cat([document.loss_weights for document in documents]),
         sample_slots=torch.cat([document.sample_slots for document in documents]),
         document_lengths=tuple(len(document.input_ids) for document in documents),
-        num_padding_tokens=num_padding,
     )
 
 
@@ -124,7 +122,6 @@ def _lay_out(example: TokenizedExample, *, slot: int, token_weight: float) -> Pa
         loss_weights=(labels != IGNORE_INDEX).to(torch.float32) * token_weight,
         sample_slots=torch.full((num_tokens,), slot, dtype=torch.int64),
         document_lengths=(num_tokens,),
-        num_padding_tokens=0,
     )
 
 
@@ -136,5 +133,4 @@ def _lay_out_padding(num_tokens: int) -> PackedBatch:
         loss_weights=torch.zeros(num_tokens),
         sample_slots=torch.full((num_tokens,), -1, dtype=torch.int64),
         document_lengths=(num_tokens,),
-        num_padding_tokens=num_tokens,
     )

@@ -6,10 +6,10 @@ or another learning rate tokenises nothing. It does not know traces or tokenizer
 
 import json
 import logging
-import os
 from collections.abc import Callable, Mapping
 from itertools import accumulate, pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -22,29 +22,28 @@ logger = logging.getLogger(__name__)
 _COUNTS = ("num_truncated_samples", "num_truncated_tokens", "num_dropped_samples")
 
 
-def remember_examples(
-    path: Path, *, fingerprint: str, make: Callable[[], TokenizedSet]
-) -> TokenizedSet:
-    """Return the set of a file, or make it and write the file; safe on many ranks at once.
+def remember_examples(path: Path, *, make: Callable[[], TokenizedSet]) -> TokenizedSet:
+    """Return the set of a file, or make it and write the file; safe on many ranks of many hosts.
 
     Args:
-        path: Of the file. One that is damaged or of another fingerprint is written anew.
-        fingerprint: Over traces, tokenizer, chat template and whatever else changes token ids.
+        path: Of the file, named by a fingerprint over traces, tokenizer, chat template and whatever
+            else changes token ids. One that is damaged or was made under another is written anew.
         make: Tokenises.
     """
-    known = _read(path, fingerprint=fingerprint)
+    known = _read(path)
     if known is not None:
         return known
     made = make()
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     metadata = {
-        "fingerprint": fingerprint,
+        "fingerprint": path.stem,
         "keys": json.dumps([example.key for example in made.examples]),
         **{name: str(getattr(made, name)) for name in _COUNTS},
     }
-    save_file(_pack(made), draft, metadata=metadata)
-    draft.replace(path)
+    with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as room:
+        draft = Path(room) / path.name
+        save_file(_pack(made), draft, metadata=metadata)
+        draft.replace(path)
     return made
 
 
@@ -58,7 +57,7 @@ def _pack(made: TokenizedSet) -> dict[str, np.ndarray]:
     return {name: np.asarray(values, dtype=np.int32) for name, values in columns.items()}
 
 
-def _read(path: Path, *, fingerprint: str) -> TokenizedSet | None:
+def _read(path: Path) -> TokenizedSet | None:
     """Return a file's set; None where there is no such file or it is of no use."""
     try:
         with safe_open(path, framework="numpy") as file:
@@ -69,7 +68,7 @@ def _read(path: Path, *, fingerprint: str) -> TokenizedSet | None:
     except (OSError, SafetensorError) as error:
         logger.warning("%s cannot be read and is made anew: %s", path, error)
         return None
-    if metadata.get("fingerprint") != fingerprint:
+    if metadata.get("fingerprint") != path.stem:
         logger.warning("%s belongs to other samples and is made anew", path)
         return None
     return _unpack(columns, metadata)

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 
 from s1ray.config.curation import (
@@ -87,7 +85,7 @@ def test_a_pool_that_can_be_read_once_is_refused() -> None:
         list(screen_pool(iter([make_item("a")]), protected=[], rules=_rules(), recorder=recorder))
 
 
-def test_screening_reads_no_further_than_it_is_asked(tmp_path: Path) -> None:
+def test_screening_reads_no_further_than_it_is_asked() -> None:
     class Endless:
         """Counts how far it was read; never ends."""
 

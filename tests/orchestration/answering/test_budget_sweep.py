@@ -50,7 +50,7 @@ def test_shared_and_independent_chains_leave_identical_records(
         return {sample.task: sample.completion for sample in samples}, num_decoded
 
     shared, shared_work = evaluate("shared")
-    alone, work = evaluate("alone", "sweep.share_chains=false")
+    alone, work = evaluate("alone", "engine.remembered_tokens=0")
 
     assert len(shared) == NUM_QUESTIONS * NUM_SAMPLES * NUM_POLICIES
     assert shared == alone

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,9 +33,10 @@ from s1ray.reporting.reading.records import Companions
 from s1ray.suites.evaluation.journal import find_replicas, note_in
 from s1ray.suites.evaluation.record import is_event, read_history
 from tests.evaluation.builders import make_completion
-from tests.orchestration.processes import count_lines, kill, wait_until
+from tests.orchestration.processes import count_lines, kill, running
 from tests.recipes import compose_tiny
 from tests.teacher_server import Teacher, reply, teach
+from tests.waiting import wait_until
 
 Tiny = Callable[..., Recipe]
 
@@ -80,7 +82,7 @@ def test_replica_killed_in_the_middle_costs_no_sample_and_changes_none(
 ) -> None:
     settings = [
         _questions(100), "serving.num_replicas=2", "serving.groups_per_replica=4",
-        "serving.health_check_seconds=1", "evaluation.runtime.max_in_flight=8",
+        "serving.health_check_seconds=1",
     ]  # fmt: skip
     whole = _plan(tiny(*settings, storage=tmp_path / "whole"))
     run_evaluation(whole)
@@ -102,12 +104,12 @@ def test_replica_killed_in_the_middle_costs_no_sample_and_changes_none(
     assert _read(plan.run.path) == _read(whole.run.path)
 
 
-def _evaluate(storage: Path, *overrides: str) -> "subprocess.Popen[bytes]":
+def _evaluate(storage: Path, *overrides: str) -> "AbstractContextManager[subprocess.Popen[bytes]]":
     command = [
         sys.executable, "-m", "jobs.evaluate", "experiment=tiny", f"paths.storage={storage}",
         *overrides,
     ]  # fmt: skip
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return running(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 @pytest.mark.slow
@@ -120,10 +122,9 @@ def test_driver_killed_at_80_percent_goes_on_with_the_rest_and_its_sink_too(
     samples, total = plan.run.path / "samples.jsonl", 200 * NUM_POLICIES
 
     with _evaluate(tmp_path, *overrides) as job:
-        wait_until(lambda: count_lines(samples) >= total * 0.4)
+        wait_until(lambda: count_lines(samples) >= total * 0.4, process=job)
         kill(int((plan.run.path / LOCK).read_text(encoding="utf-8")))
-        wait_until(lambda: count_lines(samples) >= total * 0.8)
-        job.kill()
+        wait_until(lambda: count_lines(samples) >= total * 0.8, process=job)
     before, num_events = samples.read_bytes(), count_lines(plan.run.path / "events.jsonl")
     assert before.count(b"\n") < total
     with _evaluate(tmp_path, *overrides) as job:
@@ -151,9 +152,8 @@ def test_job_killed_on_a_ray_that_lives_on_leaves_no_replica_there(
     with _evaluate(
         tmp_path, _questions(2000), f"ray.address={address}", "serving.health_check_seconds=1"
     ) as job:
-        wait_until(lambda: count_lines(plan.run.path / "samples.jsonl") > 0)
+        wait_until(lambda: count_lines(plan.run.path / "samples.jsonl") > 0, process=job)
         assert plan.run.name in serve.status().applications
-        job.kill()
 
     wait_until(lambda: plan.run.name not in serve.status().applications)
 
@@ -189,7 +189,7 @@ SEVERAL = (
 
 
 @pytest.fixture(scope="module")
-def evaluated(tmp_path_factory: pytest.TempPathFactory, ray_head: None) -> Path:
+def evaluated(tmp_path_factory: pytest.TempPathFactory, ray_head: Path) -> Path:
     """The storage of an evaluation of several samples a question."""
     storage = tmp_path_factory.mktemp("evaluated")
     run_evaluate(prepare_evaluate(compose_tiny(storage, *SEVERAL)))
@@ -356,8 +356,8 @@ NO_COMPANIONS = Companions(comparators=(), published=(), compare=lambda _: (), p
 PLANTED = "zyxomma quandary of the planted heptagon"
 
 
-@pytest.mark.usefixtures("ray_head")
 def test_private_question_is_found_in_no_file_of_a_run_nor_in_a_log(
+    ray_head: Path,
     tiny: Tiny,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
@@ -390,8 +390,7 @@ def test_private_question_is_found_in_no_file_of_a_run_nor_in_a_log(
     captured = capfd.readouterr()
     told = captured.out + captured.err + caplog.text + str(failed.value)
     assert PLANTED not in told
-    logs = Path(ray._private.worker._global_node.get_session_dir_path()) / "logs"
-    files = [path for root in (tmp_path / "runs", logs) for path in root.rglob("*")]
+    files = [path for root in (tmp_path / "runs", ray_head / "logs") for path in root.rglob("*")]
     assert sum(path.is_file() for path in files) > 10
     for path in filter(Path.is_file, files):
         assert PLANTED.encode() not in path.read_bytes(), path

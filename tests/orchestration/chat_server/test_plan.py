@@ -5,14 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import save_file
 
 from s1ray.config.recipe import Recipe
-from s1ray.model_source.fingerprint import ADAPTER_WEIGHTS_FILE
 from s1ray.orchestration.chat_server.endpoint import run_server
 from s1ray.orchestration.chat_server.plan import ServerPlan, prepare_server
 from s1ray.orchestration.run_directory.lease import HeldError
+from tests.orchestration.adapters import write_adapter
 from tests.orchestration.processes import hold_elsewhere
 from tests.ports import free_port
 
@@ -22,20 +20,13 @@ Tiny = Callable[..., Recipe]
 @pytest.fixture
 def plan(tiny: Tiny, tmp_path: Path) -> Callable[..., ServerPlan]:
     """Plan the tiny server with an adapter, and with overrides."""
-    write_adapter(tmp_path / "adapter", scale=1.0)
+    write_adapter(tmp_path / "adapter", value=1.0)
 
     def prepare(*overrides: str, adapter: Path = tmp_path / "adapter") -> ServerPlan:
         words = (f"server.port={free_port()}", f"+server.adapters.sums={adapter}", *overrides)
         return prepare_server(tiny(*words))
 
     return prepare
-
-
-def write_adapter(directory: Path, *, scale: float) -> None:
-    """Write what a server reads of an adapter before it starts."""
-    directory.mkdir()
-    (directory / "adapter_config.json").write_text('{"r": 1}', encoding="utf-8")
-    save_file({"lora_A": torch.full((1, 4), scale)}, directory / ADAPTER_WEIGHTS_FILE)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +49,7 @@ def test_server_of_other_answers_has_another_name(
 def test_server_of_another_adapter_has_another_name(
     plan: Callable[..., ServerPlan], tmp_path: Path
 ) -> None:
-    write_adapter(tmp_path / "other", scale=2.0)
+    write_adapter(tmp_path / "other", value=2.0)
 
     assert plan(adapter=tmp_path / "other").run.name != plan().run.name
 

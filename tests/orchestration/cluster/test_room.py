@@ -4,16 +4,18 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from s1ray.orchestration.cluster.room import Need, describe_shortage
 from s1ray.orchestration.cluster.session import ROOT
-from tests.orchestration.processes import list_session, wait_until
-from tests.ray_nodes import START_SECONDS, Nodes, make_nodes, wait_for_port
+from tests.orchestration.processes import list_session, running
+from tests.ray_nodes import Nodes, make_nodes, wait_for_port
+from tests.waiting import wait_until
 
 JOBS = [
     ("train", ("sharding.num_workers=2",), "2 training workers of 1 CPU each"),
@@ -23,6 +25,8 @@ JOBS = [
         "2 evaluation replicas of 1 CPU each",
     ),
 ]
+END_SECONDS = 600
+"""What a job takes at most that has room at last."""
 EIGHT = {"CPU": 96.0, "GPU": 8.0}
 
 
@@ -102,25 +106,29 @@ def nodes(tmp_path: Path) -> Iterator[Nodes]:
 def test_cluster_that_is_too_small_is_waited_for_aloud(
     tmp_path: Path, nodes: Nodes, job: str, overrides: tuple[str, ...], needed: str
 ) -> None:
-    words = command(job, tmp_path / "runs", *overrides, f"ray.address={nodes.address}")
-    log = tmp_path / "said.txt"
+    with start_without_room(job, overrides, needed, nodes, tmp_path) as (process, log):
+        nodes.join("more", "--num-cpus=1")
+        code = process.wait(END_SECONDS)
 
+    assert code == 0, log.read_text()
+
+
+@contextmanager
+def start_without_room(
+    job: str, overrides: Sequence[str], needed: str, nodes: Nodes, home: Path
+) -> "Iterator[tuple[subprocess.Popen[bytes], Path]]":
+    """Yield a job that has said what it waits for, and the log of what it says."""
+    words = command(job, home / "runs", *overrides, f"ray.address={nodes.address}")
+    log = home / "said.txt"
     with (
         log.open("w") as stderr,
-        subprocess.Popen(words, cwd=ROOT, env=nodes.environment, stderr=stderr) as process,
+        running(
+            words, cwd=ROOT, env=nodes.environment, stderr=stderr, start_new_session=True
+        ) as process,
     ):
-        wait_for_words(log, f"waiting for 2 CPUs ({needed})", process)
-        nodes.join("more", "--num-cpus=1")
-
-    assert process.returncode == 0, log.read_text()
-
-
-def wait_for_words(log: Path, words: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while words not in " ".join(log.read_text().split()):
-        assert time.monotonic() < deadline, log.read_text()
-        assert process.poll() is None, log.read_text()
-        time.sleep(0.2)
+        said = f"waiting for 2 CPUs ({needed})"
+        wait_until(lambda: said in " ".join(log.read_text().split()), process=process, log=log)
+        yield process, log
 
 
 FREE = """
@@ -150,22 +158,11 @@ def has_asked_ray(job: str, storage: Path, log: Path) -> bool:
 def test_ctrl_c_ends_a_job_that_waits_for_room_and_leaves_nothing(
     tmp_path: Path, nodes: Nodes, job: str, overrides: tuple[str, ...], needed: str
 ) -> None:
-    words = command(job, tmp_path / "runs", *overrides, f"ray.address={nodes.address}")
-    log = tmp_path / "said.txt"
-
-    with (
-        log.open("w") as stderr,
-        subprocess.Popen(
-            words, cwd=ROOT, env=nodes.environment, stderr=stderr, start_new_session=True
-        ) as process,
-    ):
-        wait_for_words(log, f"waiting for 2 CPUs ({needed})", process)
-        wait_until(lambda: has_asked_ray(job, tmp_path / "runs", log), seconds=START_SECONDS)
+    with start_without_room(job, overrides, needed, nodes, tmp_path) as (process, log):
+        has_asked = partial(has_asked_ray, job, tmp_path / "runs", log)
+        wait_until(has_asked, process=process, log=log)
         os.killpg(process.pid, signal.SIGINT)
-        try:
-            process.wait(60)
-        finally:
-            process.kill()
+        process.wait(60)
 
     said = log.read_text()
     assert process.returncode == 128 + signal.SIGINT, said

@@ -22,6 +22,7 @@ def planted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / ".netrc").chmod(0o600)
     (tmp_path / "token").write_text(PLANTED["token"] + "\n")
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("NETRC", raising=False)
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
     monkeypatch.setenv("SOME_API_KEY", PLANTED["key"])
 
@@ -34,6 +35,21 @@ def test_a_text_is_freed_of_all_of_them() -> None:
     text = " and ".join(PLANTED.values())
 
     assert redact_at_hand(text) == "[redacted] and [redacted] and [redacted]"
+
+
+def test_the_netrc_that_the_environment_names_is_the_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").write_text("default login user password another-netrc-key\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "elsewhere"))
+
+    assert redact_at_hand("is another-netrc-key") == "is [redacted]"
+
+
+def test_a_password_of_one_letter_leaves_words_whole(tmp_path: Path) -> None:
+    (tmp_path / ".netrc").write_text("machine a.example login user password x\n")
+
+    assert redact_at_hand("an experiment") == "an experiment"
 
 
 def test_what_is_said_holds_no_secret(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,8 +1,12 @@
 """What a node says of paths that it is asked about; whole clusters: tests/jobs/test_hosts.py."""
 
+import os
 from pathlib import Path
 
-from s1ray.orchestration.cluster.storage import find_read_fault, find_write_fault
+import pytest
+import ray
+
+from s1ray.orchestration.cluster.storage import find_read_fault, find_write_fault, hear_fault
 
 
 def test_what_is_there_has_no_fault(tmp_path: Path) -> None:
@@ -23,3 +27,17 @@ def test_link_whose_target_another_node_has_is_a_fault(tmp_path: Path) -> None:
 
 def test_directory_that_is_not_there_cannot_be_written(tmp_path: Path) -> None:
     assert find_write_fault((str(tmp_path / "runs"),)) == "No such file or directory"
+
+
+@pytest.mark.usefixtures("ray_head")
+def test_node_that_cannot_look_has_a_fault_and_one_that_dies_has_none() -> None:
+    @ray.remote(num_cpus=0, max_retries=0)
+    def look() -> str:
+        raise ModuleNotFoundError("No module named 's1ray'")
+
+    @ray.remote(num_cpus=0, max_retries=0)
+    def die() -> str:
+        os._exit(1)
+
+    assert hear_fault(look.remote()) == "ModuleNotFoundError: No module named 's1ray'"
+    assert hear_fault(die.remote()) == ""

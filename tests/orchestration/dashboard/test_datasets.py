@@ -13,10 +13,9 @@ from s1ray.orchestration.run_directory.events import EventLog
 from s1ray.orchestration.run_directory.provenance import ENVIRONMENT
 from s1ray.orchestration.run_directory.runs import Run
 from s1ray.suites.evaluation.record import read_artifacts
-from tests.orchestration.dashboard.test_tracking import _config, _losses, server
+from tests.orchestration.dashboard.tracked import list_losses, make_tracking
 from tests.orchestration.wandb_server import WandbServer
 
-__all__ = ["server"]
 ROWS = b'{"question": "a secret of this machine"}\n'
 
 
@@ -26,7 +25,7 @@ def _run(path: Path) -> Run:
 
 
 def _track_dataset(run: Run, mode: str) -> None:
-    with track(run, config=_config(mode), group="g", settings={}), EventLog(run.path) as log:
+    with track(run, config=make_tracking(mode), group="g", settings={}), EventLog(run.path) as log:
         log.append(1, {"train/loss": 0.5})
         (run.path / "selected.jsonl").write_bytes(ROWS)
         declare_dataset(run, files=["selected.jsonl"], facts={"num_questions": 1})
@@ -57,14 +56,17 @@ def test_a_dataset_that_the_server_does_not_take_costs_nothing_else(
 
     _track_dataset(run, "online")
 
-    assert _losses(server, run) == [(1, 0.5)]
+    assert list_losses(server, run) == [(1, 0.5)]
     assert server.artifacts[run.name] == [f"code-{run.name}"]
 
 
 def test_a_run_that_failed_offers_no_dataset(tmp_path: Path) -> None:
     run = _run(tmp_path / "pool-3")
 
-    with pytest.raises(RuntimeError), track(run, config=_config("offline"), group="g", settings={}):
+    with (
+        pytest.raises(RuntimeError),
+        track(run, config=make_tracking("offline"), group="g", settings={}),
+    ):
         with EventLog(run.path) as log:
             log.append(1, {"train/loss": 0.5})
         declare_dataset(run, files=[], facts={})

@@ -23,6 +23,7 @@ HEALTHY = NodeFacts(
     host="a",
     versions={"ray": "2.60.0", "torch": "2.13.0", "transformers": "5.23.0"},
     gpus=(H100,) * 8,
+    gpu_fault="",
     num_torch_gpus=8,
     storage_gib=1000.0,
     temporary_gib=100.0,

@@ -51,6 +51,7 @@ def test_another_version_on_one_node_is_found() -> None:
     [
         ({"gpus": (H100,) * 7, "num_torch_gpus": 7}, "second has 7"),
         ({"gpus": (), "num_torch_gpus": 0}, "second has 0"),
+        ({"gpus": (), "gpu_fault": "nvidia-smi fails"}, "but nvidia-smi fails on second"),
         ({"num_torch_gpus": 0}, "torch sees 0 of 8 on second"),
         ({"gpus": (replace(H100, memory_gib=39.5),) * 8}, "on second has 39.5 GiB"),
     ],

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from s1ray.orchestration.doctor.gpus import FIELDS, read_gpus
+from s1ray.orchestration.doctor import gpus
+from s1ray.orchestration.doctor.gpus import FIELDS, GpuReading, read_gpus
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def test_gpus_are_read_as_the_driver_prints_them(driver: Path) -> None:
         "NVIDIA H100 80GB HBM3, 81559, [N/A], 700.00, [Not Supported], 1980, Active, Not Active\n"
     )
 
-    first, second = read_gpus()
+    first, second = read_gpus().gpus
 
     assert first.memory_gib == pytest.approx(79.65, abs=0.01)
     assert (first.power_limit_watts, first.default_power_limit_watts) == (250.0, 700.0)
@@ -37,4 +38,27 @@ def test_without_a_driver_there_are_no_gpus(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
 
-    assert read_gpus() == ()
+    assert read_gpus() == GpuReading(gpus=(), fault="")
+
+
+@pytest.mark.parametrize("stream", ["1", "2"])
+def test_a_driver_that_fails_is_no_machine_without_gpus(driver: Path, stream: str) -> None:
+    program = driver / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\necho 'has failed' >&{stream}\nexit 9\n")
+
+    assert read_gpus() == GpuReading(gpus=(), fault="nvidia-smi fails with 9: has failed")
+
+
+def test_a_driver_that_does_not_start_is_no_machine_without_gpus(driver: Path) -> None:
+    (driver / "nvidia-smi").write_bytes(b"\x7fELF")
+
+    assert read_gpus().fault == "nvidia-smi does not start: Exec format error"
+
+
+def test_a_driver_that_hangs_is_no_machine_without_gpus(
+    driver: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (driver / "nvidia-smi").write_text("#!/bin/sh\nexec sleep 60\n")
+    monkeypatch.setattr(gpus, "_SECONDS", 0.2)
+
+    assert read_gpus().fault == "nvidia-smi does not answer within 0.2 s"

@@ -44,7 +44,7 @@ class Reference:
 
 
 @pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory, ray_head: None) -> Reference:
+def reference(tmp_path_factory: pytest.TempPathFactory, ray_head: Path) -> Reference:
     storage = tmp_path_factory.mktemp("reference")
     plan = prepare_train(compose_tiny(storage))
     path = run_train(plan)

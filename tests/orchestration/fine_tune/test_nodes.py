@@ -68,7 +68,7 @@ def compare_last(expected: Path, found: Path, *, is_close: bool) -> Comparison:
 
 
 def test_drained_node_is_saved_in_time_and_killed_node_is_done_without(
-    tmp_path: Path, nodes: Nodes, ray_head: None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, nodes: Nodes, ray_head: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undisturbed = prepare_train(compose_tiny(tmp_path / "undisturbed"))
     expected = run_train(undisturbed)

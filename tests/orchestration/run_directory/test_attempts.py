@@ -18,7 +18,8 @@ from s1ray.orchestration.run_directory.events import EventLog, read_events
 from s1ray.orchestration.run_directory.lease import find_last_sign
 from s1ray.orchestration.run_directory.runs import Run, read_manifest
 from s1ray.orchestration.stage import name_stage, open_stage
-from tests.orchestration.processes import wait_until
+from tests.orchestration.processes import running
+from tests.waiting import wait_until
 
 ATTEMPT_SECONDS = 5.0
 PAUSE_SECONDS = 100.0
@@ -94,14 +95,12 @@ def test_attempt_that_was_killed_is_counted_up_to_the_last_touch_of_its_lease(
 ) -> None:
     recipe = tiny()
     run = _name(recipe)
-    with subprocess.Popen(
-        [sys.executable, "-c", WORK, str(run.path)], cwd=ROOT, stdout=subprocess.PIPE
-    ) as job:
+    words = [sys.executable, "-c", WORK, str(run.path)]
+    with running(words, cwd=ROOT, stdout=subprocess.PIPE) as job:
         assert job.stdout is not None
         assert job.stdout.readline() == b"begun\n"
         [begun] = read_attempts(run.path)
         wait_until(lambda: (find_last_sign(run.path) or 0.0) > begun.began + 1)
-        job.kill()
     touched = find_last_sign(run.path)
     assert touched is not None
     assert read_attempts(run.path) == [replace(begun, seconds=None)]

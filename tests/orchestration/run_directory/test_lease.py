@@ -17,7 +17,8 @@ import psutil
 import pytest
 
 from s1ray.orchestration.run_directory.lease import LEASE, hold_lease, is_abandoned, is_held_here
-from tests.orchestration.processes import hold_elsewhere, wait_until
+from tests.orchestration.processes import hold_elsewhere
+from tests.waiting import wait_until
 
 
 def describe_holder() -> dict[str, Any]:
@@ -109,11 +110,8 @@ def test_heartbeat_keeps_the_lease_fresh(tmp_path: Path) -> None:
     with hold_lease(tmp_path, heartbeat_seconds=0.05, stale_seconds=60):
         lease = tmp_path / LEASE
         os.utime(lease, (0, 0))
-        deadline = time.monotonic() + 10
-        while lease.stat().st_mtime < 1 and time.monotonic() < deadline:
-            time.sleep(0.02)
 
-        assert lease.stat().st_mtime > 1
+        wait_until(lambda: lease.stat().st_mtime > 1)
 
 
 def test_pid_that_is_used_again_does_not_hold_the_lease(tmp_path: Path) -> None:
@@ -177,17 +175,21 @@ def test_holder_that_lost_its_lease_is_told_and_leaves_the_new_one_alone(tmp_pat
 def test_disk_that_fails_for_a_moment_takes_no_lease_and_one_that_stays_away_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lost, failures, touch = threading.Event(), [], os.utime
+    lease, lost, failures, touch = tmp_path / LEASE, threading.Event(), [], os.utime
 
     def fail(path: Path, *_: object) -> None:
         failures.append(path)
         raise OSError(errno.ESTALE, "stale file handle")
 
-    with hold_lease(tmp_path, heartbeat_seconds=0.05, stale_seconds=1, on_lost=lost.set):
+    with hold_lease(tmp_path, heartbeat_seconds=0.05, stale_seconds=30, on_lost=lost.set):
         monkeypatch.setattr(os, "utime", fail)
         wait_until(lambda: len(failures) > 3)
         monkeypatch.setattr(os, "utime", touch)
-        assert not lost.wait(2)
+        os.utime(lease, (0, 0))
+        wait_until(lambda: lease.stat().st_mtime > 1)
+        assert not lost.is_set()
+
+    with hold_lease(tmp_path, heartbeat_seconds=0.05, stale_seconds=0.2, on_lost=lost.set):
         monkeypatch.setattr(os, "utime", fail)
         assert lost.wait(10)
         monkeypatch.setattr(os, "utime", touch)

@@ -1,5 +1,6 @@
 """Run identity and manifests."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from s1ray.orchestration.run_directory import runs
+from s1ray.orchestration.run_directory.provenance import DIFF
 from s1ray.orchestration.run_directory.runs import (
     begin_run,
     finish_run,
@@ -15,6 +18,7 @@ from s1ray.orchestration.run_directory.runs import (
     name_run,
     point_latest,
     read_manifest,
+    read_summary,
     update_description,
 )
 
@@ -123,6 +127,19 @@ def test_manifest_torn_by_a_kill_is_no_manifest(tmp_path: Path) -> None:
     assert read_manifest(tmp_path) is None
 
 
+def test_summary_of_a_run_whose_file_was_removed_is_refused_with_the_fix(tmp_path: Path) -> None:
+    run = name_run(storage=tmp_path, stage="evaluate", slug="demo", identity={})
+    begin_run(run, config_yaml="")
+    (run.path / "samples.jsonl").touch()
+    finish_run(run, files=["samples.jsonl"], summary={"seconds": 1.5})
+    assert read_summary(run.path) == {"seconds": 1.5}
+
+    (run.path / "samples.jsonl").unlink()
+
+    with pytest.raises(RuntimeError, match=r"is gone\. Put it back, or run the same command again"):
+        read_summary(run.path)
+
+
 def test_begin_run_unwritable_storage_is_refused_with_the_fix(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     run = name_run(storage=tmp_path / "file", stage="train", slug="demo", identity={})
@@ -141,6 +158,26 @@ def test_run_json_says_what_the_run_is(tmp_path: Path) -> None:
     assert content["identity"] == IDENTITY
     assert content["resumed_from"] == "step 3"
     assert content["versions"]["torch"]
+
+
+def test_change_that_was_committed_before_a_run_is_begun_again_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = name_run(storage=tmp_path, stage="train", slug="demo", identity={})
+    told = []
+    for dirty in ("a change\n", ""):
+        monkeypatch.setattr(runs, "describe_process", lambda: {"git": {"sha": "1", "dirty": dirty}})  # noqa: B023
+        begin_run(run, config_yaml="")
+        told.append(json.loads((run.path / "run.json").read_text(encoding="utf-8"))["git"]["dirty"])
+        assert (run.path / DIFF).exists() == bool(dirty)
+
+    assert told == [hashlib.sha256(b"a change\n").hexdigest(), ""]
+
+
+def test_place_below_a_file_holds_no_manifest(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    assert read_manifest(tmp_path / "file" / "train" / "demo") is None
 
 
 def test_point_latest_follows_the_newest_run(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ import shlex
 import pytest
 
 from s1ray.orchestration.submission.command import read_command, split_arguments
+from s1ray.planning.manifests import LABEL
 
 TRAIN = "python -m jobs.train experiment=tiny"
 
@@ -43,6 +44,15 @@ def test_what_changes_no_result_changes_no_name(same: str) -> None:
     assert _name(same) == _name(TRAIN)
 
 
+@pytest.mark.parametrize("job", ["plan", "doctor"])
+def test_a_job_that_asks_about_a_cluster_has_a_name_for_each(job: str) -> None:
+    clusters = ("h200_1x1", "h100_1x8", "h100_2x8_8x400g")
+
+    names = {_name(f"python -m jobs.{job} cluster={cluster}") for cluster in clusters}
+
+    assert len(names) == len(clusters)
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -57,11 +67,11 @@ def test_another_run_has_another_name(other: str) -> None:
     assert _name(other) != _name(TRAIN)
 
 
-def test_the_name_is_one_that_kubernetes_takes() -> None:
-    name = _name("python -m jobs.reproduce experiment=s1_1_32b")
+@pytest.mark.parametrize("job", ["reproduce experiment=s1_1_32b", "verify_resume experiment=tiny"])
+def test_the_name_is_one_that_kubernetes_takes(job: str) -> None:
+    name = _name(f"python -m jobs.{job}")
 
-    assert len(name) <= 47
-    assert name.replace("-", "").isalnum()
+    assert LABEL.fullmatch(name)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +83,8 @@ def test_the_name_is_one_that_kubernetes_takes() -> None:
         ("python -m jobs.train experiment=nothing", "nothing"),
         (f"{TRAIN} --multirun", "--multirun"),
         ("python -m jobs.report", "runs"),
+        ("python -m jobs.doctor patience_seconds=abc", "patience_seconds='abc'"),
+        ("python -m jobs.benchmark suite=nothing", "nothing"),
     ],
 )
 def test_a_job_that_would_fail_at_once_is_refused(command: str, words: str) -> None:

@@ -3,12 +3,14 @@
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
+from ray.job_submission import JobStatus
 
 from s1ray.config.submit import SubmitConfig
 from s1ray.orchestration.cluster.security import (
@@ -17,6 +19,7 @@ from s1ray.orchestration.cluster.security import (
     refuse_open_server,
 )
 from s1ray.orchestration.launch import CONF, parse_config
+from s1ray.orchestration.submission import submit
 from s1ray.orchestration.submission.submit import prepare_submit, run_submit
 from s1ray.planning.launcher import check_launcher
 
@@ -59,6 +62,27 @@ def test_the_kuberay_job_is_printed_as_a_manifest(capsys: pytest.CaptureFixture[
     assert "CHANGE_ME_DIGEST" in capsys.readouterr().err
 
 
+def test_the_kuberay_job_is_given_the_environment() -> None:
+    config = _config("target=kuberay", "dry=true", "+environment.FOO=bar")
+
+    manifest = yaml.safe_load(run_submit(prepare_submit(config, words=TRAIN)))
+
+    assert yaml.safe_load(manifest["spec"]["runtimeEnvYAML"])["env_vars"]["FOO"] == "bar"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["target=kuberay", "stop=true"], r"kubectl delete rayjob train-tiny-\w{8}"),
+        (["target=on_prem", "stop=true"], "target=on_prem .* no job"),
+        (["target=on_prem", "+environment.FOO=bar"], r"environment=\['FOO'\]"),
+    ],
+)
+def test_what_a_target_cannot_do_is_refused(overrides: list[str], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        prepare_submit(_config(*overrides), words=TRAIN)
+
+
 def test_an_unfilled_manifest_is_not_sent() -> None:
     with pytest.raises(ValueError, match="CHANGE_ME_DIGEST"):
         prepare_submit(_config("target=kuberay"), words=[])
@@ -77,6 +101,44 @@ def test_a_filled_manifest_is_handed_to_kubectl(
 
     assert (tmp_path / "words").read_text().split() == ["create", "-f", "-"]
     assert yaml.safe_load((tmp_path / "manifest").read_text())["kind"] == "RayJob"
+
+
+@dataclass(kw_only=True)
+class KnownJob:
+    """A job as a job server tells of it."""
+
+    submission_id: str
+    metadata: dict[str, str]
+    status: JobStatus
+
+
+@dataclass
+class FakeServer:
+    """A job server whose jobs end at once, and well."""
+
+    jobs: list[KnownJob] = field(default_factory=list)
+
+    def list_jobs(self) -> list[KnownJob]:
+        return self.jobs
+
+    def submit_job(self, *, submission_id: str, metadata: dict[str, str], **_: object) -> None:
+        job = KnownJob(submission_id=submission_id, metadata=metadata, status=JobStatus.SUCCEEDED)
+        self.jobs.append(job)
+
+
+@pytest.mark.parametrize(("job", "attempts"), [("train", ["a1"]), ("doctor", ["a1", "a2"])])
+def test_a_run_that_succeeded_is_shown_again_and_a_question_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, job: str, attempts: list[str]
+) -> None:
+    server = FakeServer()
+    monkeypatch.setattr(submit, "JobSubmissionClient", lambda _: server)
+    config = _config("address=http://127.0.0.1:1", "require_token=false", "follow=false")
+    prepared = prepare_submit(config, words=["python", "-m", f"jobs.{job}"])
+
+    ids = [run_submit(prepared) for _ in range(2)]
+
+    assert [known.submission_id.rpartition("-")[2] for known in server.jobs] == attempts
+    assert ids[-1] == server.jobs[-1].submission_id
 
 
 def test_the_on_prem_launcher_is_printed_and_has_no_problem_but_what_is_unfilled() -> None:
@@ -119,7 +181,7 @@ def test_a_server_that_wants_a_token_is_told_from_one_that_does_not(
 ) -> None:
     assert answers_anybody(serve(200))
     assert not answers_anybody(serve(401))
-    with pytest.raises(ValueError, match="no job server"):
+    with pytest.raises(ValueError, match=r"no job server.*address="):
         answers_anybody(serve(404))
 
 

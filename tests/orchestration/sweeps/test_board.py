@@ -4,8 +4,6 @@ import os
 import shlex
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +19,12 @@ from s1ray.orchestration.sweeps.board import SWEEP, describe_sweep
 from s1ray.orchestration.sweeps.plan import prepare_sweep
 from s1ray.orchestration.sweeps.sweep import run_sweep
 from tests.orchestration.sweeps.sweeping import DATA, axes, name_options, plan_sweep
-from tests.orchestration.wandb_server import WandbServer, serve_wandb
+from tests.orchestration.wandb_server import WandbServer
+from tests.waiting import wait_until
 
 CAPS = "{kind: grid, setting: budget.max_thinking_tokens, values: [[0], [4]], only: null}"
 SEEDS = "{kind: grid, setting: training.seed, values: [1, 2], only: null}"
 NAMES = name_options(**{"8-sums": ["training.seed=8"], "two words": []})
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
-    with serve_wandb() as server:
-        monkeypatch.setenv("WANDB_BASE_URL", server.url)
-        monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-        monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
-        monkeypatch.delenv("WANDB_MODE", raising=False)
-        yield server
 
 
 def _render(command: list[str], values: dict[str, Any]) -> list[str]:
@@ -130,14 +119,6 @@ def _start_agent(server: WandbServer, sweep: str, home: Path) -> "subprocess.Pop
         return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
 
 
-def _wait(condition: Callable[[], bool], agent: "subprocess.Popen[bytes]", *, log: Path) -> None:
-    deadline = time.monotonic() + 500
-    while not condition():
-        said = log.read_text(encoding="utf-8", errors="replace")[-3000:]
-        assert agent.poll() is None and time.monotonic() < deadline, said
-        time.sleep(0.2)
-
-
 def _kill_tree(agent: "subprocess.Popen[bytes]") -> None:
     for process in [*psutil.Process(agent.pid).children(recursive=True), psutil.Process(agent.pid)]:
         process.kill()
@@ -158,12 +139,13 @@ def test_real_agent_runs_every_trial_and_a_restarted_one_resumes_the_same_run(
     [sweep], (first, second) = server.sweeps.configs, server.sweeps.runs
 
     agent = _start_agent(server, sweep, home)
-    _wait(lambda: first in server.runs, agent, log=home / "agent.log")
+    log = home / "agent.log"
+    wait_until(lambda: first in server.runs, seconds=500, process=agent, log=log)
     _kill_tree(agent)
     agent = _start_agent(server, sweep, home)
     code = agent.wait(900)
 
-    assert code == 0, shlex.quote((home / "agent.log").read_text(encoding="utf-8")[-3000:])
+    assert code == 0, shlex.quote(log.read_text(encoding="utf-8")[-3000:])
     trials = {trial.label: trial for trial in plan.trials}
     for run, label in ((first, "few"), (second, "more")):
         steps = [row["_step"] for row in server.history[run]]

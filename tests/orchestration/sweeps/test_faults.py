@@ -5,8 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -17,6 +15,7 @@ from s1ray.orchestration.run_directory.events import read_events
 from s1ray.orchestration.sweeps.plan import SweepPlan
 from tests.orchestration.sweeps.sweeping import DATA, axes, plan_sweep
 from tests.orchestration.wandb_server import serve_wandb
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 NUM_STEPS = 60
@@ -47,12 +46,9 @@ def _start(storage: Path, home: Path, *overrides: str, **variables: str) -> "sub
         )
 
 
-def _wait(condition: Callable[[], bool], sweep: "subprocess.Popen[str]", home: Path) -> None:
-    deadline = time.monotonic() + 500
-    while not condition():
-        said = (home / "sweep.log").read_text(encoding="utf-8")[-3000:]
-        assert sweep.poll() is None and time.monotonic() < deadline, said
-        time.sleep(0.1)
+def _wait_for_the_middle(plan: SweepPlan, sweep: "subprocess.Popen[str]", home: Path) -> None:
+    log = home / "sweep.log"
+    wait_until(lambda: _is_in_the_middle(plan), seconds=500, process=sweep, log=log)
 
 
 def _finish(sweep: "subprocess.Popen[str]", home: Path) -> None:
@@ -78,7 +74,7 @@ def test_killed_driver_goes_on_with_the_trial_it_was_in(tmp_path: Path, home: Pa
     storage = tmp_path / "runs"
     plan = plan_sweep(storage, *_overrides())
     sweep = _start(storage, home, *_overrides())
-    _wait(lambda: _is_in_the_middle(plan), sweep, home)
+    _wait_for_the_middle(plan, sweep, home)
 
     sweep.send_signal(signal.SIGKILL)
     sweep.wait(60)
@@ -105,7 +101,7 @@ def test_killed_trial_is_begun_again_and_a_dead_dashboard_costs_nothing(
             storage, home, *overrides, WANDB_BASE_URL=server.url, WANDB_API_KEY="0" * 40,
             WANDB_ERROR_REPORTING="false",
         )  # fmt: skip
-        _wait(lambda: _is_in_the_middle(plan), sweep, home)
+        _wait_for_the_middle(plan, sweep, home)
         trials = [
             process
             for process in psutil.Process(sweep.pid).children(recursive=True)

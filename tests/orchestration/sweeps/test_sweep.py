@@ -11,6 +11,8 @@ from ray.util import placement_group_table
 
 from s1ray.evaluation.store import read_scores
 from s1ray.orchestration.run_directory.events import read_events
+from s1ray.orchestration.run_directory.lease import is_held_here
+from s1ray.orchestration.sweeps import sweep
 from s1ray.orchestration.sweeps.plan import SweepPlan
 from s1ray.orchestration.sweeps.progress import FINISHED, STOPPED
 from s1ray.orchestration.sweeps.sweep import run_sweep
@@ -38,7 +40,7 @@ def _plan(storage: Path) -> SweepPlan:
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory, ray_head: None) -> Swept:
+def swept(tmp_path_factory: pytest.TempPathFactory, ray_head: Path) -> Swept:
     storage = tmp_path_factory.mktemp("runs")
     with pytest.raises(RuntimeError) as failed:
         run_sweep(_plan(storage))
@@ -75,6 +77,10 @@ def test_results_page_events_and_samples_show_the_same_numbers(swept: Swept) -> 
     described = json.loads((trial.run.path / "run.json").read_text(encoding="utf-8"))
     samples = trial.run.path / described["steps"]["trained"] / "samples.jsonl"
     [event] = read_events(trial.run.path)
+    assert set(described["seconds"]) == {"curate", "train", "trained"}
+    # Whoever finds a trial finished finds its steps, too.
+    manifest = trial.run.path / "manifest.json"
+    assert (trial.run.path / "run.json").stat().st_mtime_ns < manifest.stat().st_mtime_ns
 
     for policy in ("cap_0", "cap_4", "wait_1"):
         scores = [score for score in read_scores(samples) if score.task.policy == policy]
@@ -91,16 +97,24 @@ def test_results_page_events_and_samples_show_the_same_numbers(swept: Swept) -> 
     assert "good, wait=" in page
 
 
-def test_second_run_repeats_nothing_that_is_finished(swept: Swept) -> None:
+def test_second_run_repeats_nothing_that_is_finished_and_writes_while_it_holds_its_run(
+    swept: Swept, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan = _plan(swept.storage)
     finished = [trial for trial in plan.trials if trial.run.is_finished]
     before = {
         path: path.stat().st_mtime_ns for trial in finished for path in trial.run.path.iterdir()
     }
 
+    is_held: list[bool] = []
+    monkeypatch.setattr(
+        sweep, "write_page", lambda *_, **__: is_held.append(is_held_here(plan.run.path))
+    )
+
     with pytest.raises(RuntimeError, match="2 of 4"):
         run_sweep(plan)
 
+    assert is_held == [True]
     assert len(finished) == 2
     assert {path: path.stat().st_mtime_ns for path in before} == before
 

@@ -3,7 +3,8 @@
 import json
 import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,14 +65,32 @@ def _judged_by(judge: Teacher, cache: Path, *, of: str) -> tuple[str, ...]:
     )  # fmt: skip
 
 
+@contextmanager
+def _serve_model_and_judge(
+    judge_answer: Callable[[str, int], Any], cache: Path, *, model: str, of: str
+) -> Iterator[tuple[Teacher, Teacher, tuple[str, ...]]]:
+    """Yield a model that is wrong, its judge, and the overrides that name both.
+
+    Args:
+        judge_answer: As ``teach`` takes it.
+        cache: Where the judge's verdicts are kept.
+        model: The model's endpoint, dotted.
+        of: The grading's section, dotted.
+    """
+    with teach(_answer_wrongly) as teacher, teach(judge_answer) as judge:
+        judged = _judged_by(judge, cache, of=of)
+        yield teacher, judge, (f"{model}.base_url={teacher.url}", *judged)
+
+
 def test_distillation_asks_a_judge_as_much_at_once_as_its_endpoint_allows(
     tiny: Compose, tmp_path: Path
 ) -> None:
     crowd = Crowd("yes")
-    with teach(_answer_wrongly) as teacher, teach(crowd.answer) as judge:
-        judged = _judged_by(judge, tmp_path / "cache.jsonl", of="grading")
-        where = f"endpoint.base_url={teacher.url}"
-        path = run_distill(prepare_distill(tiny(*TEACHER, where, "grading=judged", *judged)))
+    served = _serve_model_and_judge(
+        crowd.answer, tmp_path / "cache.jsonl", model="endpoint", of="grading"
+    )
+    with served as (_, _, where):
+        path = run_distill(prepare_distill(tiny(*TEACHER, "grading=judged", *where)))
 
     costs = json.loads((path / "costs.json").read_text(encoding="utf-8"))
     assert costs["correct"] == 10
@@ -82,10 +101,14 @@ def test_opinions_ask_a_judge_as_much_at_once_as_its_endpoint_allows(
     tiny: Compose, tmp_path: Path
 ) -> None:
     crowd = Crowd("no")
-    with teach(_answer_wrongly) as model, teach(crowd.answer) as judge:
-        judged = _judged_by(judge, tmp_path / "cache.jsonl", of="difficulty.grading")
-        where = f"difficulty.judges.served.endpoint.base_url={model.url}"
-        run_curate(prepare_curate(tiny(*OPINION, where, *judged)))
+    served = _serve_model_and_judge(
+        crowd.answer,
+        tmp_path / "cache.jsonl",
+        model="difficulty.judges.served.endpoint",
+        of="difficulty.grading",
+    )
+    with served as (_, judge, where):
+        run_curate(prepare_curate(tiny(*OPINION, *where)))
 
     assert judge.asked.total() == 24
     assert crowd.most_present == LIMIT
@@ -113,10 +136,11 @@ def test_what_the_teacher_said_is_kept_where_its_judge_fails(tiny: Compose, tmp_
     def judge_answer(prompt: str, attempt: int) -> Any:
         return reply("yes") if is_up.is_set() else (503, {})
 
-    with teach(_answer_wrongly) as teacher, teach(judge_answer) as judge:
-        judged = _judged_by(judge, tmp_path / "cache.jsonl", of="grading")
-        where = f"endpoint.base_url={teacher.url}"
-        recipe = tiny(*TEACHER, where, "grading=judged", *judged)
+    served = _serve_model_and_judge(
+        judge_answer, tmp_path / "cache.jsonl", model="endpoint", of="grading"
+    )
+    with served as (teacher, _, where):
+        recipe = tiny(*TEACHER, "grading=judged", *where)
         with pytest.raises(RuntimeError, match="503"):
             run_distill(prepare_distill(recipe))
         is_up.set()

@@ -111,7 +111,7 @@ def test_an_endpoint_without_a_seed_cannot_be_asked_several_times(tiny: Compose)
 
 @pytest.mark.slow
 def test_two_models_judge_on_replicas_and_either_may_drop_a_question(
-    ray_head: None, tiny: Compose
+    ray_head: Path, tiny: Compose
 ) -> None:
     judges = ("first", "second")
     recipe = tiny(

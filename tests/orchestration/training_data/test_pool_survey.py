@@ -42,7 +42,7 @@ def _curate(
 
 @pytest.mark.parametrize("mode", ["overlap", "s1"])
 def test_ray_data_gives_the_bytes_of_judging_in_turn(
-    ray_head: None, tiny: Callable[..., Recipe], tmp_path: Path, mode: str
+    ray_head: Path, tiny: Callable[..., Recipe], tmp_path: Path, mode: str
 ) -> None:
     write_torn_pool(tmp_path / "pool", seed=1)
     common = (f"decontamination={mode}",)
@@ -63,7 +63,7 @@ def test_ray_data_gives_the_bytes_of_judging_in_turn(
 
 
 def test_a_relative_root_is_below_the_directory_of_the_job(
-    ray_head: None,
+    ray_head: Path,
     tiny: Callable[..., Recipe],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -22,6 +22,7 @@ from tests.reporting.fake_runs import (
     write_json,
     write_lines,
     write_run,
+    write_sweep,
     write_training,
 )
 
@@ -44,6 +45,25 @@ def test_experiment_with_a_lost_step_names_it(tmp_path: Path) -> None:
 
     assert experiment.missing == ("train",)
     assert experiment.select_stage("train") == ()
+
+
+def test_sweep_reads_its_trials_and_their_steps(tmp_path: Path) -> None:
+    experiment = read_experiment(write_sweep(tmp_path, num_items=2, sizes=[80, 160]))
+
+    assert list(experiment.trials) == ["80 sums", "160 sums"]
+    of_one = ["trial", "curate", "train", "evaluate"]
+    assert [run.stage for run in experiment.runs] == ["sweep", *of_one, *of_one]
+
+
+def test_step_that_two_trials_share_is_read_once(tmp_path: Path) -> None:
+    shared = write_training(tmp_path / "train" / "t", num_steps=3)
+    steps = {"train": f"../../train/{shared.name}"}
+    for name in "ab":
+        write_run(tmp_path / "trial" / name, identity={}, steps=steps)
+    trials = {name: f"../../trial/{name}" for name in "ab"}
+    sweep = write_run(tmp_path / "sweep" / "s", identity={}, steps=trials)
+
+    assert [run.name for run in read_experiment(sweep).runs] == ["s", "a", "t", "b"]
 
 
 def test_step_beside_its_run_is_found(tmp_path: Path) -> None:

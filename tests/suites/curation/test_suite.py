@@ -84,7 +84,7 @@ def test_every_side_selects_the_same(tiny: Callable[..., Recipe], tmp_path: Path
         }
     )  # fmt: skip
 
-    outcome = measure_pairs(settings)
+    outcome = measure_pairs(settings, recipe.paths)
 
     for size in ("300_rows", "800_rows"):
         assert outcome.results[size]["ray_data"]["rows_per_second"]["median"] > 0

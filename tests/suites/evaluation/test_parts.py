@@ -1,16 +1,19 @@
 """The evaluation suite: what it counts, on files and on a small measurement of the grader."""
 
+import signal
 from pathlib import Path
 
+import psutil
 import pytest
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from s1ray.config.suites.evaluation import EvaluationSettings
+from s1ray.config.tracking import PathsConfig
 from s1ray.grading.grader import grade_answer
-from s1ray.orchestration.launch import CONF
+from s1ray.orchestration.composing import compose_config, spell_paths
 from s1ray.records import Verdict
 from s1ray.suites.evaluation.grading import make_items, measure_grading
+from s1ray.suites.evaluation.job import EvaluationJob, open_job
 from s1ray.suites.evaluation.journal import (
     BEGUN,
     FINISHED,
@@ -18,23 +21,21 @@ from s1ray.suites.evaluation.journal import (
     find_replicas,
     plan_recipe,
 )
-from s1ray.suites.evaluation.parts import PARTS
+from s1ray.suites.evaluation.kills import measure_kills
 
 
 def _settings(*overrides: str) -> EvaluationSettings:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = compose("suites", overrides=["suite=evaluation", *overrides])
+    composed = compose_config("suites", ["suite=evaluation", *overrides])
     return EvaluationSettings.model_validate(OmegaConf.to_container(composed.suite, resolve=True))
 
 
-def test_suite_measures_every_side_of_the_evaluator() -> None:
-    assert set(PARTS) == {"grading", "replicas", "kills", "first_result", "sink"}
+def test_suite_measures_in_pairs_enough_for_an_interval() -> None:
     assert _settings().num_pairs >= 5
 
 
 @pytest.mark.parametrize("name", ["replicas", "kills", "stream"])
 def test_recipes_of_the_suite_can_be_planned(name: str, tmp_path: Path) -> None:
-    overrides = (*getattr(_settings(), name), f"paths.storage={tmp_path}")
+    overrides = [*getattr(_settings(), name), *spell_paths(storage=tmp_path, cache=None)]
 
     assert plan_recipe(overrides).groups
 
@@ -46,6 +47,36 @@ def test_journal_counts_what_was_done_more_than_once(tmp_path: Path) -> None:
     assert count_again(journal, BEGUN) == 2
     assert count_again(journal, FINISHED) == 0
     assert find_replicas(journal) == [11, 22]
+
+
+def test_job_that_fails_says_why_in_its_own_words(tmp_path: Path) -> None:
+    with (
+        open_job(tmp_path, ["training.nothing=1"], wait_seconds=100) as job,
+        pytest.raises(RuntimeError, match=r"ended with 1: rows has 0 of 1(.|\n)*nothing"),
+    ):
+        job.wait_for_rows(tmp_path / "rows", 1)
+
+
+def test_job_that_does_not_end_is_ended_with_its_block(tmp_path: Path) -> None:
+    jobs: list[EvaluationJob] = []
+
+    with (
+        pytest.raises(RuntimeError, match=r"runs after 0\.01 s: it does not end"),
+        open_job(tmp_path, ["experiment=tiny"], wait_seconds=0.01) as job,
+    ):
+        jobs.append(job)
+        job.wait()
+
+    assert jobs[0].process.returncode == -signal.SIGKILL
+
+
+def test_kills_end_what_they_started_where_a_job_comes_too_late() -> None:
+    paths = PathsConfig(storage="runs", cache=None)
+
+    with pytest.raises(RuntimeError, match=r"samples.jsonl has 0 of \d+ rows. It printed last"):
+        measure_kills(_settings("suite.wait_seconds=0.01"), paths)
+
+    assert not psutil.Process().children()
 
 
 def test_items_are_right_answers_of_which_every_third_needs_algebra() -> None:
@@ -65,7 +96,7 @@ def test_grading_is_measured_beside_a_poisoned_answer() -> None:
         "suite.num_pairs=1", "suite.num_graded=30", "suite.grading.pool.deadline_seconds=1.0"
     )
 
-    results = measure_grading(settings).results
+    results = measure_grading(settings, PathsConfig(storage="runs", cache=None)).results
 
     assert results["answers_per_second"]["clean"]["median"] > 0
     assert results["poisoned_over_clean"]["median"] > 0

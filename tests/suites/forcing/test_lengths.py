@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from s1ray.config.suites.forcing import LengthsConfig
+from s1ray.config.suites.forcing import ThinkingLengthsConfig
 from s1ray.generation.forcing import Chain
 from s1ray.generation.shared_chains import SharedChains
 from s1ray.records import Completion, ThinkingEnd
@@ -86,7 +86,9 @@ def test_shared_sweep_writes_the_same_with_fewer_tokens() -> None:
 
 
 def test_lengths_repeat_with_their_seed_and_keep_to_the_spread() -> None:
-    config = LengthsConfig(median_tokens=100.0, sigma=0.5, longest_tokens=300.0, divisor=2.0)
+    config = ThinkingLengthsConfig(
+        median_tokens=100.0, sigma=0.5, longest_tokens=300.0, divisor=2.0
+    )
     lengths = draw_lengths(config, count=4001, seed=1)
     assert lengths == draw_lengths(config, count=4001, seed=1)
     assert sorted(lengths)[2000] == pytest.approx(50, rel=0.05)

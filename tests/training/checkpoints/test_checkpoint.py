@@ -257,7 +257,7 @@ def test_payload_that_cannot_be_written_is_an_ordinary_error(
 ) -> None:
     """torch raises a BaseException, which would pass every handler on its way out."""
     monkeypatch.setattr(
-        "s1ray.training.checkpoints.checkpoint.name_checkpoint",
+        "tests.training.checkpoint_runs.name_checkpoint",
         lambda directory, **_: directory / "file",
     )
     (tmp_path / "file").write_text("in the way", encoding="utf-8")

@@ -58,11 +58,19 @@ def test_nan_is_equal_to_its_own_bits_and_within_no_tolerance() -> None:
     assert compare({"a": torch.tensor([1.0])}, nan, tolerance=1e9).first is not None
 
 
+def test_largest_difference_leaves_out_numbers_without_one() -> None:
+    ours = {"a": torch.tensor([math.inf, math.nan, 1.0])}
+
+    compared = compare(ours, {"a": torch.tensor([math.inf, math.nan, 1.5])})
+
+    assert compared.largest == 0.5
+
+
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        ({}, "a is in the uninterrupted run alone"),
-        ({"a": torch.zeros(2), "b": torch.zeros(1)}, "b is in the resumed run alone"),
+        ({}, "a is in the expected state alone"),
+        ({"a": torch.zeros(2), "b": torch.zeros(1)}, "b is in the found state alone"),
         ({"a": torch.zeros(3)}, "a is (3,) of float32 and was (2,) of float32"),
         ({"a": torch.zeros(2, dtype=torch.float64)}, "a is (2,) of float64"),
     ],

@@ -40,8 +40,12 @@ def make_lora(**changes: Any) -> LoraConfig:
     return LoraConfig.model_validate(values | changes)
 
 
-def start(path: Path, *, num_workers: int = 1, **changes: Any) -> TrainState:
-    sharding = make_sharding(num_workers=num_workers)
+def start(
+    path: Path, *, num_workers: int = 1, activation_checkpointing: str = "none", **changes: Any
+) -> TrainState:
+    sharding = make_sharding(
+        num_workers=num_workers, activation_checkpointing=activation_checkpointing
+    )
     training = make_training(**({"lora": make_lora()} | changes))
     return start_state(path, training=training, sharding=sharding, ranks=join_ranks(sharding))
 
@@ -73,6 +77,16 @@ def test_adapters_alone_are_trained(tiny: Path) -> None:
     adapters = {name for name in before if ".lora_" in name}
     assert changed == adapters
     assert len(adapters) == 2 * 2 * len(TARGETS)
+
+
+@pytest.mark.parametrize("mode", ["selective", "full"])
+def test_adapters_begin_alike_however_activations_are_kept(tiny: Path, mode: str) -> None:
+    plain = read_weights(start(tiny))
+
+    kept = read_weights(start(tiny, activation_checkpointing=mode))
+
+    assert kept.keys() == plain.keys()
+    assert all(torch.equal(kept[name], plain[name]) for name in plain)
 
 
 def test_first_loss_is_that_of_the_model_without_adapters(tiny: Path) -> None:

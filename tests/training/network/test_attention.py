@@ -131,13 +131,14 @@ def test_missing_documents_are_refused() -> None:
         attend(nn.Identity(), states, states, states, None)
 
 
-def test_sliding_window_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("name", "value"), [("sliding_window", 4096), ("s_aux", torch.zeros(2)), ("softcap", 50.0)]
+)
+def test_layer_that_changes_attention_is_refused(name: str, value: object) -> None:
     states = torch.randn(1, 2, 4, 8)
 
-    with pytest.raises(ValueError, match="no sliding window, got 4096"):
-        attend(
-            nn.Identity(), states, states, states, None, sliding_window=4096, documents=make_one(4)
-        )
+    with pytest.raises(ValueError, match=f"has no {name}"):
+        attend(nn.Identity(), *[states] * 3, None, documents=make_one(4), **{name: value})
 
 
 def make_one(length: int) -> Documents:

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch.distributed.tensor import DTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from s1ray.config.training import LoraConfig
 from s1ray.training.loop import start_state
 from s1ray.training.network.sharding import join_ranks
 from tests.training.plain_loop import (
@@ -65,21 +66,28 @@ def test_varlen_attention_on_the_cpu_is_refused() -> None:
 
 
 class ProductCounter(TorchDispatchMode):
-    """Counts the matrix products of what runs inside."""
+    """Counts the matrix products of what runs inside, those with a rank's side left out."""
 
     num_products = 0
 
+    def __init__(self, *, adapter_rank: int) -> None:
+        super().__init__()
+        self.adapter_rank = adapter_rank
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.num_products += func in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default)
+        if func in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default):
+            sides = {*args[-2].shape, *args[-1].shape}
+            self.num_products += self.adapter_rank not in sides
         return func(*args, **(kwargs or {}))
 
 
-def count_products(path: Path, checkpointing: str) -> int:
-    with ProductCounter() as counter:
+def count_products(path: Path, checkpointing: str, lora: LoraConfig | None = None) -> int:
+    with ProductCounter(adapter_rank=lora.rank if lora else 0) as counter:
         measure_house_gradient(
             path,
             draw_examples(0, num_samples=1, longest=20),
             weighting="sample",
+            lora=lora,
             activation_checkpointing=checkpointing,
         )
     return counter.num_products
@@ -93,6 +101,16 @@ def test_checkpointing_computes_again_what_it_says(tmp_path: Path) -> None:
     # Of each of the two layers' seven products, the last is never needed again. Selective keeps
     # two of the four that do not narrow: query and gate.
     assert full - none == 2 * 6
+    assert selective - none == 2 * 4
+
+
+def test_adapters_change_nothing_in_which_products_are_kept(tmp_path: Path) -> None:
+    save_tiny_model(tmp_path, is_tied=True)
+    targets = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj")
+    lora = LoraConfig(rank=4, alpha=8, targets=targets, base_dtype="float32")
+
+    none, selective = (count_products(tmp_path, mode, lora) for mode in ("none", "selective"))
+
     assert selective - none == 2 * 4
 
 

@@ -56,6 +56,10 @@ def test_order_never_changes() -> None:
     assert order_epoch(8, seed=7, epoch=3) == (6, 7, 2, 5, 4, 3, 0, 1)
 
 
+def test_order_of_an_epoch_is_drawn_once_for_all_its_steps() -> None:
+    assert order_epoch(9, seed=1, epoch=0) is order_epoch(9, seed=1, epoch=0)
+
+
 def test_run_of_so_many_steps_ends_inside_an_epoch_or_goes_on_into_the_next() -> None:
     for max_steps in (3, 8):
         plan = make_plan(num_epochs=None, max_steps=max_steps)

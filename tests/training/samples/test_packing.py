@@ -53,7 +53,6 @@ def test_padding_is_a_document_of_its_own_without_loss(
 
     num_tokens = sum(len(EXAMPLES[i].input_ids) for i in samples)
     assert len(row.input_ids) == sum(row.document_lengths) == num_tokens + num_padding
-    assert row.num_padding_tokens == num_padding
     assert row.labels[num_tokens:].tolist() == [IGNORE_INDEX] * num_padding
     assert row.loss_weights[num_tokens:].tolist() == [0.0] * num_padding
     assert row.position_ids[num_tokens:].tolist() == list(range(num_padding))

@@ -7,7 +7,7 @@ import torch
 
 from s1ray.config.suites.training import AttentionConfig, CrossEntropyConfig
 from s1ray.config.training import AttentionBackend
-from s1ray.suites.gpu.kernels import compare_attention, compare_cross_entropy
+from s1ray.suites.kernels import compare_attention, compare_cross_entropy
 from s1ray.suites.measuring.memory import measure_peak_bytes
 
 CPU = torch.device("cpu")

@@ -10,16 +10,39 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from s1ray.config.suites.training import AttentionConfig, CrossEntropyConfig
+from s1ray.config.suites.gpu import GpuSuiteSettings
+from s1ray.config.suites.training import AttentionConfig, CrossEntropyConfig, TrainingSuiteSettings
+from s1ray.config.tracking import PathsConfig
 from s1ray.config.training import AttentionBackend
 from s1ray.suites.measuring.memory import measure_peak_bytes
 from s1ray.suites.measuring.pairs import Side, Spread, compare_pairs, measure_in_turn, time_call
-from s1ray.suites.suite import Outcome
+from s1ray.suites.suite import Outcome, Part
 from s1ray.training.network.attention import Documents, attend, describe_documents
 from s1ray.training.network.loss import linear_cross_entropy
 from s1ray.training.network.sharding import DTYPES
 
+KernelSettings = TrainingSuiteSettings | GpuSuiteSettings
+
 MIB = 2**20
+
+
+def measure_attention(settings: KernelSettings, _: PathsConfig) -> Outcome:
+    """Compare attention as a suite sets it; see ``compare_attention``."""
+    return compare_attention(
+        settings.attention,
+        backend=settings.sharding.attention,
+        device=torch.device(settings.sharding.device),
+        num_pairs=settings.num_pairs,
+    )
+
+
+def measure_cross_entropy(settings: KernelSettings, _: PathsConfig) -> Outcome:
+    """Compare the loss as a suite sets it; see ``compare_cross_entropy``."""
+    return compare_cross_entropy(
+        settings.cross_entropy,
+        device=torch.device(settings.sharding.device),
+        num_pairs=settings.num_pairs,
+    )
 
 
 def compare_attention(
@@ -219,3 +242,9 @@ class _Head:
     def _autocast(self) -> torch.autocast:
         dtype = DTYPES[self.config.dtype]
         return torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not torch.float32)
+
+
+KERNELS: Mapping[str, Part] = {
+    "attention": measure_attention,
+    "cross_entropy": measure_cross_entropy,
+}
