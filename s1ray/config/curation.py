@@ -188,6 +188,10 @@ class SubjectsDiversityConfig(Section):
     kind: Literal["subjects"]
     endpoint: EndpointConfig
     """Of the model that chooses."""
+    budget: BudgetConfig
+    """Of that model, whatever a teacher or an evaluation is asked with; so are the next two."""
+    sampling: SamplingConfig
+    seed: int
     prompt: str
     """With ``{subjects}`` and ``{question}``; the reply ends with the subject's code."""
     subjects: dict[str, str]

@@ -55,6 +55,7 @@ class SampleConfig(Section):
     """A fixed random part of a source's questions."""
 
     num_rows: Count
+    """Questions that repeat another one count, too."""
     seed: int
     is_even_over_domains: bool
     """Whether domains take turns, rather than count by size."""

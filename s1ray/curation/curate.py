@@ -1,4 +1,4 @@
-"""The whole of curation as one plain function: a pool in, chosen traces and the funnel out.
+"""From a screened pool to chosen traces and the funnel, in one plain function.
 
 It asks no model, reads no file and writes none: verdicts, labels and the way to count tokens are
 given. Where something s1 used is missing, the step says in the funnel what stood in for it.
@@ -25,8 +25,8 @@ from s1ray.curation.choice.selection import (
 )
 from s1ray.curation.choice.stand_ins import check_lengths, name_selection_stand_in
 from s1ray.curation.funnel import Funnel, FunnelRecorder
-from s1ray.curation.pool.items import PoolItem, ProtectedQuestion, Reason, RefusedRow, Rejection
-from s1ray.curation.screening.screening import CurationRules, screen_pool
+from s1ray.curation.pool.items import PoolItem, Reason
+from s1ray.curation.screening.screening import CurationRules
 from s1ray.records import ReasoningTrace
 
 CountTokens = Callable[[str], int]
@@ -48,39 +48,6 @@ class Curation:
     funnel: Funnel
 
 
-def curate(
-    pool: Iterable[PoolItem | RefusedRow],
-    *,
-    protected: Sequence[ProtectedQuestion],
-    verdicts: Verdicts,
-    labels: Mapping[str, str] | None,
-    count_tokens: CountTokens,
-    rules: CurationRules,
-    reject: Callable[[Rejection], None],
-) -> Curation:
-    """Run every step; see ``screen_pool`` and ``choose``.
-
-    Args:
-        pool: Rows as read.
-        protected: Benchmark questions that no pool question may repeat.
-        verdicts: As ``choose`` takes them.
-        labels: Likewise.
-        count_tokens: Likewise.
-        rules: Of the steps.
-        reject: Is told of every drop, with its evidence.
-    """
-    recorder = FunnelRecorder(reject=reject)
-    screened = screen_pool(pool, protected=protected, rules=rules, recorder=recorder)
-    return choose(
-        screened,
-        verdicts=verdicts,
-        labels=labels,
-        count_tokens=count_tokens,
-        rules=rules,
-        recorder=recorder,
-    )
-
-
 def choose(
     items: Iterable[PoolItem],
     *,
@@ -95,7 +62,7 @@ def choose(
     """Return the chosen traces of a screened pool.
 
     Args:
-        items: What ``screen_pool`` let through.
+        items: What ``sift_pool`` let through.
         verdicts: Per question id and model; empty where difficulty asks no model.
         labels: Domains by question id; None where diversity looks none up.
         count_tokens: Length of a text in tokens.
@@ -155,19 +122,11 @@ def list_candidates(
 def measure_lengths(
     kind: LengthKind, *, count_tokens: CountTokens, judged_tokens: Mapping[str, int] | None
 ) -> Callable[[ReasoningTrace], int]:
-    """Return the measure by which traces are ranked.
-
-    Raises:
-        ValueError: Judges' thinking is asked for, and no judge was asked.
-    """
+    """Return the measure by which traces are ranked; judges' thinking where judges were asked."""
     if kind != "judges_thinking_tokens":
         return lambda trace: measure_length(trace, kind=kind, count_tokens=count_tokens)
-    if judged_tokens is None:
-        raise ValueError(
-            "selection.length=judges_thinking_tokens needs models that judge difficulty. Set "
-            "difficulty=base_model or another choice with judges, and "
-            "selection.after_difficulty=true."
-        )
+    # Where nobody judges, such a length is refused before a pool is read.
+    assert judged_tokens is not None
     return lambda trace: judged_tokens.get(trace.question.id, 0)
 
 
@@ -225,16 +184,16 @@ def check_enough(num_left: int, *, selection: SelectionConfig, recorder: FunnelR
         ValueError: They are too few.
     """
     if isinstance(selection, FullSelectionConfig):
-        asked, num_wanted = "selection=full", 1
+        asked, num_wanted, fix = "selection=full", 1, "Enlarge the pool"
     else:
         num_wanted = selection.num_questions
         asked = f"selection.num_questions={num_wanted}"
+        fix = "Lower selection.num_questions, enlarge the pool"
     if num_left >= num_wanted:
         return
     raise ValueError(
         f"{asked}, and only {num_left} questions passed the steps before it "
-        f"({recorder.finish().summarise()}). Lower selection.num_questions, enlarge the pool, or "
-        "loosen the steps that dropped its questions."
+        f"({recorder.finish().summarise()}). {fix}, or loosen the steps that dropped its questions."
     )
 
 

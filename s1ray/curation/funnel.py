@@ -100,7 +100,6 @@ class FunnelRecorder:
         *,
         step: str,
         judge: Callable[[PoolItem], Reason | None],
-        stand_in: str | None,
     ) -> Iterator[PoolItem]:
         """Return the items that ``judge`` has no reason to drop, lazily.
 
@@ -110,9 +109,8 @@ class FunnelRecorder:
             items: Read once.
             step: The step's name in the funnel.
             judge: Returns why an item is dropped, None to keep it.
-            stand_in: What stands in for something that s1 used; None for nothing.
         """
-        return self.sift_into(items, count=self.open(step, stand_in=stand_in), judge=judge)
+        return self.sift_into(items, count=self.open(step, stand_in=None), judge=judge)
 
     def admit(self, rows: Iterable[PoolItem | RefusedRow], *, step: str) -> Iterator[PoolItem]:
         """Return the rows that became items, lazily, and hand the refused ones on."""

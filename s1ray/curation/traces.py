@@ -57,7 +57,11 @@ def _list_lines(path: Path) -> list[tuple[str, str]]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"cannot read the traces in {path}: {error}.") from error
+        raise ValueError(
+            f"cannot read the traces in {path}: {error}. Set traces, or for jobs.distill "
+            'questions, to a UTF-8 file with one JSON object a line; ARCHITECTURE.md, "Bring your '
+            'own data", shows one.'
+        ) from error
     lines = [(f"{path}:{number}", line) for number, line in enumerate(text.split("\n"), 1) if line]
     if not lines:
         raise ValueError(

@@ -16,7 +16,8 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from dataclasses import dataclass, replace
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from s1ray.config.evaluation import EvaluationRuntimeConfig
@@ -58,8 +59,7 @@ async def evaluate(
         max_in_flight: Groups solved at once.
 
     Yields:
-        Samples in the order of the store. A ``FailedSample`` is in neither store; what is put aside
-        is not yielded.
+        Samples in the store's order, none that is put aside. A ``FailedSample`` is in neither.
 
     Raises:
         RuntimeError: Too many groups failed one after the other.
@@ -73,14 +73,12 @@ async def evaluate(
         aside=aside,
         runtime=runtime,
         max_in_flight=max_in_flight,
-        outcomes=asyncio.Queue(),
     )
-    outcomes = run.follow()
     try:
-        async for outcome in outcomes:
-            yield outcome
+        async with aclosing(run.follow()) as outcomes:
+            async for outcome in outcomes:
+                yield outcome
     finally:
-        await outcomes.aclose()
         store.sync()
         aside.sync()
 
@@ -96,7 +94,7 @@ class _Run:
     aside: SampleStore
     runtime: EvaluationRuntimeConfig
     max_in_flight: int
-    outcomes: asyncio.Queue[EvaluatedSample | FailedSample]
+    outcomes: asyncio.Queue[EvaluatedSample | FailedSample] = field(default_factory=asyncio.Queue)
     consecutive_failures: int = 0
 
     async def follow(self) -> AsyncGenerator[EvaluatedSample | FailedSample, None]:

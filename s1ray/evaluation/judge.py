@@ -40,8 +40,9 @@ class ChatJudge(ClosedAtEnd):
         self._cache = Path(config.cache).expanduser()
         self._known = _read_cache(self._cache)
         self._refused = set[str]()
-        self._lock = threading.Lock()
+        # Whoever asks, it is this loop's thread alone that decides, and writes.
         self._loop = asyncio.new_event_loop()
+        self._asking: dict[str, asyncio.Task[bool | None]] = {}
         self._thread = threading.Thread(target=self._loop.run_forever, name="judge", daemon=True)
         self._thread.start()
 
@@ -54,24 +55,37 @@ class ChatJudge(ClosedAtEnd):
             ValueError: The endpoint refuses whatever it is asked, as with a wrong key or model.
             RuntimeError: It failed too often.
         """
+        return asyncio.run_coroutine_threadsafe(self._decide(gold, answer), self._loop).result()
+
+    async def _decide(self, gold: str, answer: str) -> bool | None:
+        """Return what is known of the two, else what is being asked about them by then."""
         prompt = self._config.prompt.format(gold=gold, answer=answer)
         key = self._key(prompt)
-        if key not in self._known and key not in self._refused:
-            try:
-                reply = self._ask(prompt)
-            except ValueError as error:
-                self._ask_harmless(refusal=error)
-                self._refused.add(key)
-                logger.warning(
-                    "the judge refuses to compare an answer with the right one, and it stays "
-                    "incorrect: %s",
-                    error,
-                )
-            else:
-                self._remember(key, is_same=read_reply(reply), gold=gold, answer=answer)
-        return self._known.get(key)
+        if key in self._known or key in self._refused:
+            return self._known.get(key)
+        if key not in self._asking:
+            asking = self._loop.create_task(self._judge(key, prompt, gold=gold, answer=answer))
+            asking.add_done_callback(lambda _: self._asking.pop(key))
+            self._asking[key] = asking
+        return await self._asking[key]
 
-    def _ask_harmless(self, *, refusal: ValueError) -> None:
+    async def _judge(self, key: str, prompt: str, *, gold: str, answer: str) -> bool | None:
+        try:
+            reply = await self._ask(prompt)
+        except ValueError as error:
+            await self._ask_harmless(refusal=error)
+            self._refused.add(key)
+            logger.warning(
+                "the judge refuses to compare an answer with the right one, and it stays "
+                "incorrect: %s",
+                error,
+            )
+            return None
+        is_same = read_reply(reply)
+        self._remember(key, is_same=is_same, gold=gold, answer=answer)
+        return is_same
+
+    async def _ask_harmless(self, *, refusal: ValueError) -> None:
         """Find out whom a refusal is about: the pair, where the endpoint takes another at once.
 
         Statuses do not tell. 400 is what filters send, and what a wrong setting leads to; 403 is a
@@ -82,7 +96,7 @@ class ChatJudge(ClosedAtEnd):
             RuntimeError: The endpoint failed too often, so that nobody knows.
         """
         try:
-            self._ask(self._config.prompt.format(gold=_HARMLESS, answer=_HARMLESS))
+            await self._ask(self._config.prompt.format(gold=_HARMLESS, answer=_HARMLESS))
         except ValueError:
             raise refusal from None
 
@@ -90,10 +104,7 @@ class ChatJudge(ClosedAtEnd):
         asked = [self._config.endpoint.base_url, self._config.endpoint.model, prompt]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
-    def _ask(self, prompt: str) -> str:
-        return asyncio.run_coroutine_threadsafe(self._reply(prompt), self._loop).result()
-
-    async def _reply(self, prompt: str) -> str:
+    async def _ask(self, prompt: str) -> str:
         limit = self._config.endpoint.max_completion_tokens
         reply = await self._engine.reply(
             ChatRequest(
@@ -116,13 +127,11 @@ class ChatJudge(ClosedAtEnd):
     def _remember(self, key: str, *, is_same: bool, gold: str, answer: str) -> None:
         row = {"key": key, "is_same": is_same, "gold": gold, "answer": answer}
         line = json.dumps(row) + "\n"
-        with self._lock:
-            if key not in self._known:
-                self._cache.parent.mkdir(parents=True, exist_ok=True)
-                # Not a LineFile: several jobs share the cache, and one must not cut another's line.
-                with self._cache.open("a", encoding="utf-8") as file:
-                    file.write(line)
-            self._known[key] = is_same
+        self._cache.parent.mkdir(parents=True, exist_ok=True)
+        # Not a LineFile: several jobs share the cache, and one must not cut another's line.
+        with self._cache.open("a", encoding="utf-8") as file:
+            file.write(line)
+        self._known[key] = is_same
 
     def close(self) -> None:
         """Ask nothing more."""

@@ -222,13 +222,16 @@ def describe_solving_budgets(
 
     Args:
         scores: Of one benchmark and one model.
-        policies: Those with a cap and without waits are the budgets.
+        policies: Those with a cap alone are the budgets: no waits, no other tries, no
+            instruction.
         solved_share: Share of an item's samples that must be correct.
     """
     budgets = {
         policy.name: policy.max_thinking_tokens
         for policy in policies
-        if policy.max_thinking_tokens is not None and policy.num_waits == 0
+        if policy.max_thinking_tokens is not None
+        and policy.num_waits == 0
+        and policy.max_tries == 1
+        and not policy.instruction
     }
-    found = find_solving_budgets(scores, budgets=budgets, solved_share=solved_share)
-    return {budget.item: budget.max_thinking_tokens for budget in found}
+    return find_solving_budgets(scores, budgets=budgets, solved_share=solved_share)

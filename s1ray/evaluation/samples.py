@@ -101,11 +101,6 @@ class FailedSample:
     error: str
     num_attempts: int
 
-    @property
-    def verdict(self) -> Verdict:
-        """Always ``UNSCORED``."""
-        return Verdict.UNSCORED
-
 
 def derive_seed(seed: int, *, benchmark: str, item: str, sample: int) -> int:
     """Return a sample's own seed, in [0, 2**31): it depends on nothing but these four.

@@ -119,24 +119,13 @@ def performance(points: Iterable[ScalingPoint]) -> float | None:
     return max((point.accuracy for point in points), default=None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SolvingBudget:
-    """The smallest budget under which an item is solved."""
-
-    item: str
-    max_thinking_tokens: int | None
-    """None where no budget solves it."""
-    is_kept: bool
-    """Whether every larger budget solves it too."""
-
-
 def find_solving_budgets(
     samples: Iterable[Score],
     *,
     budgets: Mapping[str, int],
     solved_share: float,
-) -> tuple[SolvingBudget, ...]:
-    """Return each item's smallest solving budget, items in order of their ids.
+) -> dict[str, int | None]:
+    """Return each item's smallest solving budget, None where no budget solves it; sorted by item.
 
     Args:
         samples: Of one benchmark and one model; other policies than those of ``budgets`` and
@@ -153,12 +142,7 @@ def find_solving_budgets(
         for item, marks in group_marks(by_policy[name]).items():
             is_solved = sum(marks) / len(marks) >= solved_share
             solved.setdefault(item, []).append((budget, is_solved))
-    return tuple(_find_smallest(item, sorted(tried)) for item, tried in sorted(solved.items()))
-
-
-def _find_smallest(item: str, tried: Sequence[tuple[int, bool]]) -> SolvingBudget:
-    for index, (budget, is_solved) in enumerate(tried):
-        if is_solved:
-            is_kept = all(later for _, later in tried[index:])
-            return SolvingBudget(item=item, max_thinking_tokens=budget, is_kept=is_kept)
-    return SolvingBudget(item=item, max_thinking_tokens=None, is_kept=False)
+    return {
+        item: min((budget for budget, is_solved in tried if is_solved), default=None)
+        for item, tried in sorted(solved.items())
+    }

@@ -1,4 +1,4 @@
-"""One answer out of several samples: majority, shortest majority and best of n.
+"""One answer out of several samples: majority and shortest majority.
 
 Answers vote as equivalence classes, not as strings: what counts as the same answer is a function
 that is passed in. Ties are averaged over, never broken by order. The module knows no grader.
@@ -100,18 +100,6 @@ def _elect(labelled: Iterable[tuple[Vote, int | None]], *, weigh: ScoreClass) ->
 
 _TIE_TOLERANCE = 1e-12
 """Equal weights may differ in the last bits of a logarithm."""
-
-
-def score_best_of(votes: Sequence[Vote], *, scores: Sequence[float]) -> float:
-    """Return how right the highest-scored sample is: 0 to 1, averaged over ties.
-
-    Args:
-        votes: One per sample; one without answer counts as not right.
-        scores: Of each vote, such as a reward model's, or minus its length for the shortest.
-    """
-    top = max(scores)
-    best = [vote.is_correct for vote, score in zip(votes, scores, strict=True) if score == top]
-    return sum(best) / len(best)
 
 
 def expect_vote(

@@ -108,6 +108,26 @@ def expand_policies(config: BudgetConfig) -> tuple[BudgetPolicy, ...]:
     return tuple(policies)
 
 
+def expand_one(config: BudgetConfig, *, key: str) -> BudgetPolicy:
+    """Return the policy of a budget by which a model is asked once.
+
+    Args:
+        config: The budget.
+        key: Where the configuration has it.
+
+    Raises:
+        ValueError: It is a grid of several policies, or of none.
+    """
+    policies = expand_policies(config)
+    if len(policies) != 1:
+        raise ValueError(
+            f"{key} is a grid of {len(policies)} policies "
+            f"({', '.join(policy.name for policy in policies)}), and here a model is asked by one. "
+            f"Give one, such as budget@{key}=natural."
+        )
+    return policies[0]
+
+
 def _expand_conditions(natural: BudgetPolicy, config: ConditionsConfig) -> list[BudgetPolicy]:
     suffix = "_forced" if config.is_forced else ""
     policies = [

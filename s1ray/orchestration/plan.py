@@ -180,6 +180,9 @@ def run_plan(prepared: PreparedPlan) -> Path:
     rows = list_rows(prepared.plan)
     for section, group in groupby(rows, key=lambda row: row.section):
         show_table(section, [_describe(row) for row in group])
+    for advice in prepared.plan.advice:
+        # A table may fold it, and a fold cannot be copied.
+        say(f"  to try: {advice.words}")
     recipe = prepared.recipe
     identity = {
         "model": recipe.model.source,

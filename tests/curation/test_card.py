@@ -3,11 +3,12 @@ from pathlib import Path
 
 from s1ray.config.pool import PoolConfig
 from s1ray.curation.card import describe_card, render_card
-from s1ray.curation.curate import Curation, curate
+from s1ray.curation.curate import Curation
 from s1ray.curation.funnel import Funnel, FunnelStep
 from s1ray.curation.pool.items import ProtectedQuestion
 from s1ray.curation.pool.sources import Pool
 from s1ray.curation.traces import format_traces
+from tests.curation.composed import curate
 from tests.curation.declared import SUMS, declare, declare_pool
 from tests.curation.made import make_item
 from tests.curation.rules import make_rules
@@ -41,7 +42,10 @@ def _curation() -> Curation:
 
 
 def test_card_counts_sources_domains_grades_and_lengths() -> None:
-    protected = [ProtectedQuestion(benchmark="b", item=str(n), text="t") for n in range(4)]
+    protected = [
+        ProtectedQuestion(benchmark="b", item=str(number), text="t", is_private=False)
+        for number in range(4)
+    ]
 
     card = describe_card(
         _curation(),

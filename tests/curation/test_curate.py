@@ -1,10 +1,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from s1ray.curation.curate import curate
 from s1ray.curation.pool.items import PoolItem, ProtectedQuestion, Rejection
 from s1ray.curation.pool.running_sums import generate_running_sums
 from s1ray.records import Verdict
+from tests.curation.composed import curate
 from tests.curation.made import ask_models
 from tests.curation.rules import make_rules
 
@@ -27,7 +27,9 @@ def _sums(*, num_questions: int, seed: int) -> list[PoolItem]:
 
 def _protect(items: Sequence[PoolItem]) -> list[ProtectedQuestion]:
     return [
-        ProtectedQuestion(benchmark="test", item=item.origin, text=item.trace.question.text)
+        ProtectedQuestion(
+            benchmark="test", item=item.origin, text=item.trace.question.text, is_private=False
+        )
         for item in items
     ]
 

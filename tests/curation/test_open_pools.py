@@ -15,7 +15,6 @@ from s1ray.config.curation import (
     SelectionConfig,
 )
 from s1ray.config.pool import PoolConfig
-from s1ray.curation.curate import curate
 from s1ray.curation.pool.files import read_file
 from s1ray.curation.pool.items import PoolItem, ProtectedQuestion, RefusedRow, Rejection
 from s1ray.curation.pool.sources import Pool
@@ -23,6 +22,7 @@ from s1ray.curation.screening.decontamination import judge_contamination
 from s1ray.curation.screening.screening import CurationRules
 from s1ray.curation.screening.words import spell_key
 from tests.choices import read_choice
+from tests.curation.composed import curate
 from tests.reference_data import DATA, find_reference
 
 BENCHMARKS = {
@@ -44,7 +44,10 @@ def _protect(name: str) -> Iterator[ProtectedQuestion]:
     for row in read_file(find_reference(f"eval/{name}.jsonl.gz"), root=DATA):
         assert row.content is not None
         yield ProtectedQuestion(
-            benchmark=name, item=str(row.content[identifier]), text=str(row.content[text])
+            benchmark=name,
+            item=str(row.content[identifier]),
+            text=str(row.content[text]),
+            is_private=False,
         )
 
 

@@ -21,7 +21,7 @@ def test_a_shortage_says_which_steps_dropped_the_rest() -> None:
 
 
 def test_an_empty_pool_is_refused_also_where_all_of_it_is_wanted() -> None:
-    with pytest.raises(ValueError, match=r"selection=full, and only 0 .*the pool has 0 rows"):
+    with pytest.raises(ValueError, match=r"selection=full, and only 0 .*has 0 rows\). Enlarge"):
         curate_by("full", [])
 
 

@@ -1,8 +1,10 @@
 """The judge's last word: asked once at temperature 0, of two answers and nothing else."""
 
+import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -126,6 +128,30 @@ def test_judge_asks_the_same_once_also_in_another_process(cache: Path) -> None:
 
     assert engine.requests == []
     assert graded[0].verdict is Verdict.CORRECT
+
+
+class _SlowEngine(FakeEngine):
+    """Replies when a number of askers had the time to come."""
+
+    async def reply(self, request: ChatRequest) -> ChatReply:
+        await asyncio.sleep(0.2)
+        return await super().reply(request)
+
+
+def test_who_meets_a_pair_while_it_is_asked_about_waits_for_that_reply(cache: Path) -> None:
+    engine = _SlowEngine()
+    start = threading.Barrier(8)
+
+    def ask(judge: ChatJudge) -> bool | None:
+        start.wait()
+        return judge(gold="no change", answer="nothing changes")
+
+    with ChatJudge(_config(cache), engine) as judge, ThreadPoolExecutor(8) as threads:
+        asked = [threads.submit(ask, judge) for _ in range(8)]
+
+    assert [one.result() for one in asked] == [True] * 8
+    assert len(engine.requests) == 1
+    assert len(cache.read_text(encoding="utf-8").splitlines()) == 1
 
 
 def test_failing_judge_gives_no_verdict(cache: Path) -> None:

@@ -244,18 +244,22 @@ def test_results_hold_the_contract_and_are_plain_json() -> None:
     assert results["votes"] == {"bench/trained": []}
 
 
-def test_results_solving_budgets_are_caps_without_waits() -> None:
+def test_results_solving_budgets_are_caps_alone() -> None:
     samples = [
         *make_scores("WRW", policy="cap_8"),
         *make_scores("RRW", policy="cap_16"),
         *make_scores("RRR", policy="natural"),
         *make_scores("RRR", policy="wait_1"),
+        *make_scores("RRR", policy="reject_16"),
+        *make_scores("RRR", policy="token_4_forced"),
     ]
 
     results = build(
         samples,
         make_policy("cap_8", cap=8),
         make_policy("cap_16", cap=16),
+        replace(make_policy("reject_16", cap=16), max_tries=8),
+        replace(make_policy("token_4_forced", cap=4), instruction="Think for 4 tokens."),
         make_policy("natural"),
         make_policy("wait_1", cap=4, waits=1),
     )

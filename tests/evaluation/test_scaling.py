@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import pytest
 
 from s1ray.evaluation.scaling import (
-    SolvingBudget,
     control,
     control_of_samples,
     find_solving_budgets,
@@ -129,12 +128,7 @@ def test_solving_budget_is_the_smallest_that_solves() -> None:
         samples, budgets={"cap_16": 16, "cap_8": 8, "cap_32": 32}, solved_share=1.0
     )
 
-    assert found == (
-        SolvingBudget(item="000", max_thinking_tokens=None, is_kept=False),
-        SolvingBudget(item="001", max_thinking_tokens=16, is_kept=True),
-        SolvingBudget(item="002", max_thinking_tokens=8, is_kept=False),
-        SolvingBudget(item="003", max_thinking_tokens=8, is_kept=True),
-    )
+    assert found == {"000": None, "001": 16, "002": 8, "003": 8}
 
 
 def test_solving_budget_needs_the_share_of_an_items_scored_samples() -> None:
@@ -146,4 +140,4 @@ def test_solving_budget_needs_the_share_of_an_items_scored_samples() -> None:
 
     found = find_solving_budgets(samples, budgets={"cap_8": 8, "cap_16": 16}, solved_share=0.5)
 
-    assert found == (SolvingBudget(item="x", max_thinking_tokens=16, is_kept=True),)
+    assert found == {"x": 16}

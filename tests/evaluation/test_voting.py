@@ -13,7 +13,6 @@ from s1ray.evaluation.voting import (
     estimate_vote,
     expect_vote,
     prefer_short,
-    score_best_of,
     score_vote,
 )
 from s1ray.records import Verdict
@@ -151,13 +150,6 @@ def test_shortest_majority_prefers_the_shorter_of_two_equal_classes() -> None:
 
 def test_shortest_majority_of_empty_samples_has_a_finite_weight() -> None:
     assert prefer_short(make_votes(["1"], gold="1", tokens=0)) == pytest.approx(1 / math.log(2))
-
-
-def test_best_of_takes_the_highest_score_and_averages_ties() -> None:
-    votes = make_votes(["1", "2", "1"], gold="1")
-
-    assert score_best_of(votes, scores=[0.1, 0.9, 0.3]) == 0.0
-    assert score_best_of(votes, scores=[0.9, 0.9, 0.3]) == 0.5
 
 
 def test_estimated_vote_leaves_out_unscored_samples_and_averages_items() -> None:

@@ -43,10 +43,10 @@ class Script:
     times: list[float] = field(default_factory=list)
     most_at_once: int = 0
     at_once: int = 0
-    is_asked: threading.Event = field(default_factory=threading.Event)
-    """Set with the first request."""
     together: threading.Barrier = field(default_factory=lambda: threading.Barrier(3))
     """Holds replies until three are asked for; broken where they do not come together."""
+    is_asked: threading.Event = field(default_factory=threading.Event)
+    """Set with the first request."""
     is_over: threading.Event = field(default_factory=threading.Event)
     """Set when nobody asks any more; a silent endpoint answers then."""
 

@@ -142,3 +142,19 @@ def test_what_is_advised_gives_the_numbers_that_stand_beside_it(asked: tuple[str
         followed = prepare_plan(compose_recipe(*asked, *shlex.split(item.words))).plan
         assert followed.fits
         assert followed.estimate == item.estimate
+
+
+def test_what_is_advised_is_printed_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepared = prepare_plan(
+        compose_recipe(
+            "experiment=s1_32b", "sharding=h100_1", "cluster=h200_1x1", f"paths.storage={tmp_path}"
+        )
+    )
+
+    run_plan(prepared)
+
+    printed = capsys.readouterr().err
+    assert all(advice.words in printed for advice in prepared.plan.advice)
+    assert "targets:[q_pr" in "".join(printed.split("to try")[0].split())

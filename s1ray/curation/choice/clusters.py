@@ -29,7 +29,7 @@ def group_texts(texts: Sequence[str], *, rules: ClustersDiversityConfig) -> list
     """Return each text's group, named by its most telling words.
 
     Raises:
-        ValueError: Fewer texts than groups.
+        ValueError: Fewer texts than groups, or fewer that differ in their words.
     """
     if len(texts) < rules.num_clusters:
         raise ValueError(
@@ -134,6 +134,12 @@ def _pick_first(vectors: Vectors, *, rules: ClustersDiversityConfig) -> Vectors:
     while len(chosen) < rules.num_clusters:
         distances = np.maximum(squares - nearest, 0.0).astype(np.int64)
         cumulative = np.cumsum(distances)
+        if not cumulative[-1]:
+            raise ValueError(
+                f"diversity.num_clusters={rules.num_clusters} groups cannot be made of "
+                f"{len(vectors)} questions, for their words tell only {len(chosen)} kinds apart. "
+                f"Lower diversity.num_clusters to at most {len(chosen)}, or set diversity=source."
+            )
         target = int(rng.random() * int(cumulative[-1]))
         chosen.append(int(np.searchsorted(cumulative, target, side="right")))
         nearest = np.maximum(nearest, vectors @ vectors[chosen[-1]])

@@ -82,26 +82,3 @@ def read_file(path: Path, *, root: Path) -> Iterator[RawRow]:
     file = path.relative_to(root).as_posix()
     for row in read_rows(path):
         yield RawRow(file=file, number=row.number, content=row.content, error=row.error)
-
-
-def read_labels(path: Path) -> dict[str, str]:
-    """Return the domain of each question id, from rows of {"id", "domain"}.
-
-    Raises:
-        ValueError: There is no such file, or a row is anything else.
-    """
-    if not path.is_file():
-        raise ValueError(
-            f"diversity.path={path} is no file. Give a JSONL file of {{id, domain}} rows."
-        )
-    labels: dict[str, str] = {}
-    for row in read_file(path, root=path.parent):
-        content = row.content or {}
-        identifier, domain = content.get("id"), content.get("domain")
-        if not isinstance(identifier, str) or not isinstance(domain, str):
-            raise ValueError(
-                f"{row.file}: row {row.number} is no label: it needs the texts id and domain. "
-                "Correct or remove the row."
-            )
-        labels[identifier] = domain
-    return labels

@@ -47,6 +47,8 @@ class ProtectedQuestion:
     benchmark: str
     item: str
     text: str
+    is_private: bool
+    """Whether its words stay out of what curation writes down."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

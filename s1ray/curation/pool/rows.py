@@ -71,9 +71,12 @@ def build_item(
         return _refuse("malformed", row.error or "", name=name, origin=origin)
     try:
         columns = _extend(row.content, row=row, source=source)
-        if not all(passes_filter(columns, rule=rule) for rule in source.keep):
+        failed = next((rule for rule in source.keep if not passes_filter(columns, rule=rule)), None)
+        if failed is not None:
+            found = repr(look_up(columns, failed.column))[:_SHOWN_CHARACTERS]
+            detail = f"column {failed.column}: {found}"
             return RefusedRow(
-                reason="left_out", detail="", source=name, origin=origin, is_bad=False
+                reason="left_out", detail=detail, source=name, origin=origin, is_bad=False
             )
         trace = _build_trace(columns, source=source, name=name, limits=limits)
         level = _read_level(columns, template=source.columns.level)

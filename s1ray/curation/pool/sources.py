@@ -20,6 +20,7 @@ from s1ray.config.pool import (
     SampleConfig,
     TracesSourceConfig,
 )
+from s1ray.curation.pool.checks import check_rows
 from s1ray.curation.pool.files import SourceFiles, find_files, read_file
 from s1ray.curation.pool.items import PoolItem, RefusedRow
 from s1ray.curation.pool.rows import RowLimits, build_item, read_item
@@ -58,7 +59,7 @@ class Pool:
             ValueError: A source has more bad rows than ``max_bad_fraction``.
         """
         for name, source in self._config.sources.items():
-            yield from check_bad_rows(
+            yield from check_rows(
                 self.read(name),
                 name=name,
                 max_bad_fraction=self._config.max_bad_fraction,
@@ -75,11 +76,6 @@ class Pool:
             image_markers=self._config.image_markers,
         )
         return read_source(source, name=name, files=self.files[name], limits=limits)
-
-
-def read_pool(config: PoolConfig) -> Pool:
-    """Return a pool whose files are all there; see ``Pool``."""
-    return Pool(config)
 
 
 def fingerprint_pool(config: PoolConfig) -> dict[str, list[str]]:
@@ -229,7 +225,7 @@ def fetch_from_hub(hub: HubConfig, *, name: str) -> Path:
     """Return the local copy of a hub dataset's files, downloading what is not cached.
 
     Raises:
-        ValueError: They are not cached, and the hub does not give them.
+        ValueError: They are not cached, and the hub does not give them; or it has none of them.
     """
     try:
         path = snapshot_download(
@@ -244,47 +240,13 @@ def fetch_from_hub(hub: HubConfig, *, name: str) -> Path:
             f"{type(error).__name__}. Check the network and, for gated data sets, that HF_TOKEN "
             f"has access; or set pool.root and pool.sources.{name}.files to local copies."
         ) from error
+    for pattern in hub.files:
+        if not any(Path(path).glob(pattern)):
+            raise ValueError(
+                f"no file of {hub.repository}@{hub.revision} on the hub matches {pattern!r}. "
+                f"Correct pool.sources.{name}.hub.files, or hub.revision beside it."
+            )
     return Path(path)
-
-
-def check_bad_rows(
-    rows: Iterator[PoolItem | RefusedRow],
-    *,
-    name: str,
-    max_bad_fraction: float,
-    has_columns: bool,
-) -> Iterator[PoolItem | RefusedRow]:
-    """Pass a source's rows through, and refuse the source at its end if too many were bad.
-
-    Args:
-        rows: Of one source.
-        name: Of the source.
-        max_bad_fraction: Share of its rows that may be bad.
-        has_columns: Whether configuration says which columns are read.
-
-    Raises:
-        ValueError: More than ``max_bad_fraction`` of the rows are bad.
-    """
-    num_rows, bad = 0, Counter[str]()
-    first: RefusedRow | None = None
-    for row in rows:
-        num_rows += 1
-        if isinstance(row, RefusedRow) and row.is_bad:
-            bad[row.reason] += 1
-            first = first or row
-        yield row
-    if first is None or bad.total() <= max_bad_fraction * num_rows:
-        return
-    reasons = ", ".join(f"{reason} {count}" for reason, count in bad.most_common())
-    columns = (
-        f"Correct pool.sources.{name}.columns (null where the rows lack a text that may be "
-        "missing), clean"
-    )
-    raise ValueError(
-        f"{bad.total()} of {num_rows} rows of source {name} are bad ({reasons}; the first, "
-        f"{first.origin}: {first.detail}), more than pool.max_bad_fraction={max_bad_fraction:g} "
-        f"allows. {columns if has_columns else 'Clean'} the files, or raise pool.max_bad_fraction."
-    )
 
 
 def _hash_file(path: Path) -> str:

@@ -81,48 +81,32 @@ def index_s1(protected: Sequence[ProtectedQuestion], *, ngram_size: int) -> S1In
     return S1Index(ngram_size=ngram_size, owners=owners, protected=tuple(protected))
 
 
-def index_overlap(
-    protected: Sequence[ProtectedQuestion],
-    *,
-    ngram_size: int,
-    min_overlap: float,
-    boilerplate: Collection[str],
-) -> OverlapIndex:
-    """Prepare the thresholded comparison.
-
-    Args:
-        protected: The benchmarks' questions.
-        ngram_size: In words, punctuation stripped.
-        min_overlap: See ``OverlapIndex``.
-        boilerplate: n-grams that count for nothing; see ``find_boilerplate``.
-    """
-    ignored = frozenset(boilerplate)
-    ngrams = [
-        set(list_ngrams(split_words(item.text), size=ngram_size)) - ignored for item in protected
-    ]
-    return OverlapIndex(
-        ngram_size=ngram_size,
-        min_overlap=min_overlap,
-        owners=_own(ngrams),
-        num_ngrams=tuple(len(found) for found in ngrams),
-        boilerplate=ignored,
-        whole={spell_key(item.text): number for number, item in enumerate(protected)},
-        protected=tuple(protected),
-    )
-
-
 def index_protected(
     protected: Sequence[ProtectedQuestion],
     *,
     config: OverlapDecontaminationConfig,
     boilerplate: Collection[str],
 ) -> OverlapIndex:
-    """Return ``index_overlap`` with the numbers of a configuration."""
-    return index_overlap(
-        protected,
+    """Prepare the thresholded comparison.
+
+    Args:
+        protected: The benchmarks' questions.
+        config: Its numbers.
+        boilerplate: n-grams that count for nothing; see ``find_boilerplate``.
+    """
+    ignored = frozenset(boilerplate)
+    ngrams = [
+        set(list_ngrams(split_words(item.text), size=config.ngram_size)) - ignored
+        for item in protected
+    ]
+    return OverlapIndex(
         ngram_size=config.ngram_size,
         min_overlap=config.min_overlap,
-        boilerplate=boilerplate,
+        owners=_own(ngrams),
+        num_ngrams=tuple(len(found) for found in ngrams),
+        boilerplate=ignored,
+        whole={spell_key(item.text): number for number, item in enumerate(protected)},
+        protected=tuple(protected),
     )
 
 
@@ -288,6 +272,6 @@ def _describe(
             "item": item.item,
             "match": match,
             "overlap": None if overlap is None else round(overlap, 4),
-            "ngrams": ngrams[:_SHOWN_NGRAMS],
+            "ngrams": [] if item.is_private else ngrams[:_SHOWN_NGRAMS],
         },
     )

@@ -1,7 +1,7 @@
 """From the surveys of a whole pool to the judges of its items; no text is held.
 
-Surveys come in the pool's order. Their sketches lie in a file; in memory stay about a hundred
-bytes for each row, and a reason for each row that will be dropped.
+Surveys come in the pool's order. Their sketches lie in a file; in memory stay two to three
+hundred bytes for each row, and a reason for each row that will be dropped.
 """
 
 from collections import Counter

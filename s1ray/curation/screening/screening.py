@@ -45,35 +45,6 @@ class ScreeningJudges:
     contamination: Judge
 
 
-def screen_pool(
-    pool: Iterable[PoolItem | RefusedRow],
-    *,
-    protected: Sequence[ProtectedQuestion],
-    rules: CurationRules,
-    recorder: FunnelRecorder,
-) -> Iterator[PoolItem]:
-    """Return the items that pass, lazily, judged one after the other.
-
-    Args:
-        pool: In the order of its sources: of equal questions the first stays. It is read more
-            than once, so it must not be an iterator.
-        protected: The benchmarks' questions.
-        rules: Of the steps.
-        recorder: Counts, and hands on every rejection.
-
-    Raises:
-        ValueError: ``pool`` can be read only once; or, while reading, too many rows are bad or
-            repeated.
-    """
-    if isinstance(pool, Iterator):
-        raise ValueError(
-            "the pool is an iterator, which can be read once, and boilerplate is counted before "
-            "questions are judged. Hand over a sequence or a Pool."
-        )
-    judges = judge_in_turn(pool, protected=protected, config=rules.decontamination)
-    return sift_pool(pool, judges=judges, rules=rules, recorder=recorder)
-
-
 def judge_in_turn(
     pool: Iterable[PoolItem | RefusedRow],
     *,
@@ -118,9 +89,9 @@ def sift_pool(
     items = _sift_distinct(items, judge=judges.distinct, rules=rules, recorder=recorder)
     items = _check_ids(items)
     if judges.near is not None:
-        items = recorder.sift(items, step="deduplicate_near", judge=judges.near, stand_in=None)
-    items = recorder.sift(items, step="decontaminate", judge=judges.contamination, stand_in=None)
-    return recorder.sift(items, step="quality", judge=judge_quality(rules.quality), stand_in=None)
+        items = recorder.sift(items, step="deduplicate_near", judge=judges.near)
+    items = recorder.sift(items, step="decontaminate", judge=judges.contamination)
+    return recorder.sift(items, step="quality", judge=judge_quality(rules.quality))
 
 
 def _check_ids(items: Iterator[PoolItem]) -> Iterator[PoolItem]:

@@ -6,23 +6,18 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from s1ray.chat_format import encode
-from s1ray.config.curation import (
-    LabelsDiversityConfig,
-    RayScreeningConfig,
-    SubjectsDiversityConfig,
-)
+from s1ray.config.curation import RayScreeningConfig
 from s1ray.config.recipe import Recipe
 from s1ray.curation.card import describe_card, render_card
-from s1ray.curation.choice.difficulty import Verdicts, find_pass_rate, judge_difficulty
+from s1ray.curation.choice.difficulty import find_pass_rate
 from s1ray.curation.curate import CountTokens, Curation, check_enough, choose
 from s1ray.curation.funnel import FunnelRecorder
-from s1ray.curation.pool.files import read_labels
 from s1ray.curation.pool.item_file import ItemFile
 from s1ray.curation.pool.items import PoolItem, ProtectedQuestion, Rejection
-from s1ray.curation.pool.sources import fingerprint_pool, read_pool
+from s1ray.curation.pool.sources import Pool, fingerprint_pool
 from s1ray.curation.screening.findings import PoolFindings
 from s1ray.curation.screening.screening import (
     CurationRules,
@@ -37,31 +32,25 @@ from s1ray.orchestration.answering.questions import QuestionSet, read_questions
 from s1ray.orchestration.cluster.session import ray_session
 from s1ray.orchestration.dashboard.datasets import declare_dataset
 from s1ray.orchestration.models import PreparedModel, prepare_model
-from s1ray.orchestration.run_directory.runs import (
-    Run,
-    hash_file,
-    write_atomically,
-    write_json,
-)
+from s1ray.orchestration.run_directory.runs import Run, write_atomically, write_json
 from s1ray.orchestration.stage import name_stage, open_stage, show_finished
 from s1ray.orchestration.steps import Step, describe_step
 from s1ray.orchestration.terminal import say
-from s1ray.orchestration.training_data.endpoints import check_endpoint, identify_endpoint
-from s1ray.orchestration.training_data.opinions import (
-    Judged,
+from s1ray.orchestration.training_data.domains import find_labels, prepare_diversity
+from s1ray.orchestration.training_data.judges import (
     PreparedJudges,
     describe_difficulty,
     describe_judges,
-    judge_questions,
-    name_subjects,
     prepare_judges,
 )
+from s1ray.orchestration.training_data.opinions import Judged, judge_questions
 from s1ray.orchestration.training_data.pool_survey import survey_pool
 
 SELECTED = "selected.jsonl"
 REJECTED = "rejected.jsonl"
 FUNNEL = "funnel.json"
 CARD = "card.json"
+CARD_PAGE = "card.md"
 DIFFICULTY = "difficulty.jsonl"
 """Each question's pass rate and thinking tokens, where models judged."""
 
@@ -92,14 +81,13 @@ def prepare_curate(recipe: Recipe) -> CurationPlan:
     """Check and name a curation.
 
     Raises:
-        ValueError: A source, a benchmark or the judging model cannot be had.
+        ValueError: A source, a benchmark, labels or a model that judges cannot be had.
     """
     difficulty, selection = recipe.difficulty, recipe.selection
     needs_model = selection.length == "thinking_tokens"
     model = prepare_model(recipe.model, recipe.paths) if needs_model else None
     judges = prepare_judges(recipe)
-    if isinstance(recipe.diversity, SubjectsDiversityConfig):
-        check_endpoint(recipe.diversity.endpoint)
+    diversity = prepare_diversity(recipe.diversity)
     # The pool first: a benchmark's path may be given by the pool's, and a wrong one is the pool's.
     pool_data = fingerprint_pool(recipe.pool)
     protected = read_questions(recipe)
@@ -113,7 +101,7 @@ def prepare_curate(recipe: Recipe) -> CurationPlan:
         "difficulty": describe_difficulty(difficulty) if selection.after_difficulty else None,
         "judges": describe_judges(recipe, judges),
         "model": model and model.describe(),
-        "diversity": _identify_diversity(recipe),
+        "diversity": diversity,
         "selection": selection.model_dump(mode="json"),
     }
     run = name_stage(recipe, stage="curate", slug=recipe.name, identity=identity)
@@ -129,23 +117,6 @@ def _name_unused_difficulty(recipe: Recipe) -> str | None:
         f"difficulty.kind={difficulty.kind} drops nothing, as selection.kind={selection.kind} has "
         "selection.after_difficulty=false; true applies it"
     )
-
-
-def _identify_diversity(recipe: Recipe) -> dict[str, Any]:
-    config = recipe.diversity
-    if isinstance(config, LabelsDiversityConfig):
-        path = Path(config.path).expanduser()
-        read_labels(path)  # a file that is wrong is said now, not when the pool is screened
-        return {"kind": config.kind, "labels": hash_file(path)}
-    if not isinstance(config, SubjectsDiversityConfig):
-        return config.model_dump(mode="json")
-    return {
-        **config.model_dump(mode="json", exclude={"endpoint"}),
-        "endpoint": identify_endpoint(config.endpoint),
-        "budget": recipe.teacher_budget.model_dump(mode="json"),
-        "sampling": recipe.sampling.model_dump(mode="json"),
-        "seed": recipe.distillation.seed,
-    }
 
 
 def run_curate(plan: CurationPlan) -> Path:
@@ -172,10 +143,11 @@ def run_curate(plan: CurationPlan) -> Path:
             unit="words" if plan.model is None else "tokens",
         )
         write_json(run.path / CARD, card)
-        write_atomically(run.path / "card.md", render_card(card, title=run.name))
+        write_atomically(run.path / CARD_PAGE, render_card(card, title=run.name))
         facts = {"num_questions": len(curation.selected), "stand_ins": card["stand_ins"]}
         declare_dataset(run, files=[SELECTED, FUNNEL, CARD], facts=facts)
-        stage.files += [SELECTED, REJECTED, FUNNEL, CARD]
+        stage.files += [SELECTED, REJECTED, FUNNEL, CARD, CARD_PAGE]
+        stage.files += [DIFFICULTY] if plan.judges else []
         stage.summary["num_selected"] = len(curation.selected)
     for step in curation.funnel.steps:
         why = ", ".join(f"{name} {count}" for name, count in step.reasons)
@@ -207,7 +179,7 @@ def _curate(plan: CurationPlan, *, recorder: FunnelRecorder) -> Curation:
             return stack.enter_context(closing(ItemFile(items)))
 
         judges = _judge_pool(plan, protected=protected, stack=stack)
-        pool = read_pool(recipe.pool)
+        pool = Pool(recipe.pool)
         screened = keep(sift_pool(pool, judges=judges, rules=rules, recorder=recorder))
         check_enough(len(screened), selection=rules.selection, recorder=recorder)
         judged = _judge_difficulty(plan, screened)
@@ -215,7 +187,7 @@ def _curate(plan: CurationPlan, *, recorder: FunnelRecorder) -> Curation:
             screened,
             verdicts=judged.verdicts,
             judged_tokens=judged.mean_tokens() if plan.judges else None,
-            labels=_find_labels(plan, screened, verdicts=judged.verdicts),
+            labels=find_labels(recipe, screened, verdicts=judged.verdicts),
             count_tokens=_count_tokens(plan),
             rules=rules,
             recorder=recorder,
@@ -229,7 +201,7 @@ def _judge_pool(
     """Return the judges of a pool's items: surveyed on Ray Data, or judging in turn."""
     recipe, config = plan.recipe, plan.recipe.decontamination
     if not isinstance(recipe.screening, RayScreeningConfig):
-        return judge_in_turn(read_pool(recipe.pool), protected=protected, config=config)
+        return judge_in_turn(Pool(recipe.pool), protected=protected, config=config)
     findings = stack.enter_context(
         PoolFindings(protected, config=config, ngrams=Surveyor(protected, config=config).ngrams)
     )
@@ -248,7 +220,12 @@ def _judge_pool(
 
 def _list_protected(plan: CurationPlan) -> list[ProtectedQuestion]:
     return [
-        ProtectedQuestion(benchmark=name, item=question.id, text=question.text)
+        ProtectedQuestion(
+            benchmark=name,
+            item=question.id,
+            text=question.text,
+            is_private=name in plan.protected.private,
+        )
         for name, questions in plan.protected.questions.items()
         for question in questions
     ]
@@ -260,22 +237,6 @@ def _count_tokens(plan: CurationPlan) -> CountTokens:
         return lambda text: len(text.split())
     tokenizer = load_tokenizer(plan.model.path)
     return lambda text: len(encode(tokenizer, text))
-
-
-def _find_labels(
-    plan: CurationPlan, items: Sequence[PoolItem], *, verdicts: Verdicts
-) -> dict[str, str] | None:
-    """Return domains by question id where they are looked up: in a file, or by asking a model."""
-    config = plan.recipe.diversity
-    if isinstance(config, LabelsDiversityConfig):
-        return read_labels(Path(config.path).expanduser())
-    if not isinstance(config, SubjectsDiversityConfig):
-        return None
-    is_sifted = plan.recipe.selection.after_difficulty
-    judge = judge_difficulty(verdicts, config=plan.recipe.difficulty)
-    # Only what difficulty keeps is worth a request.
-    left = [item.trace.question for item in items if not is_sifted or judge(item) is None]
-    return name_subjects(plan.recipe, config, left)
 
 
 def _judge_difficulty(plan: CurationPlan, items: Sequence[PoolItem]) -> Judged:

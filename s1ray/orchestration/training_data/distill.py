@@ -12,10 +12,11 @@ from typing import Any
 from s1ray.config.recipe import Recipe
 from s1ray.curation.teacher import ask_teacher, make_trace
 from s1ray.curation.traces import format_traces, read_trace_questions
-from s1ray.generation.budget import BudgetPolicy, expand_policies
+from s1ray.generation.budget import BudgetPolicy, expand_one
 from s1ray.generation.chat.asking import Asked, ask_all
 from s1ray.generation.chat.chat_engine import ChatEngine, ChatReply, ChatRequest
 from s1ray.grading.pool import GraderPool, GradingItem
+from s1ray.orchestration.answering.evaluation import describe_grading
 from s1ray.orchestration.answering.judge import check_judge, open_judge
 from s1ray.orchestration.dashboard.datasets import declare_dataset
 from s1ray.orchestration.run_directory.events import EventLog
@@ -77,13 +78,7 @@ def prepare_distill(recipe: Recipe) -> DistillPlan:
     """
     check_endpoint(recipe.endpoint)
     check_judge(recipe.grading)
-    policies = expand_policies(recipe.teacher_budget)
-    if len(policies) != 1:
-        raise ValueError(
-            f"teacher_budget is a grid of {len(policies)} policies "
-            f"({', '.join(policy.name for policy in policies)}), and a teacher is asked once. "
-            "Give one, such as budget@teacher_budget=natural."
-        )
+    policy = expand_one(recipe.teacher_budget, key="teacher_budget")
     if recipe.questions is None:
         curation = prepare_curate(recipe)
         data = curation.run.name.rsplit("-", maxsplit=1)[-1]
@@ -100,10 +95,11 @@ def prepare_distill(recipe: Recipe) -> DistillPlan:
         "distillation": recipe.distillation.model_dump(
             mode="json", exclude={"max_consecutive_failures"}
         ),
-        "grading": recipe.grading.model_dump(mode="json", exclude={"pool"}),
+        # Said where nobody judges, too, by which earlier distillations are named.
+        "grading": {"judge": None, **describe_grading(recipe.grading)},
     }
     run = name_stage(recipe, stage="distill", slug=recipe.name, identity=identity)
-    return DistillPlan(recipe=recipe, run=run, policy=policies[0], curation=curation)
+    return DistillPlan(recipe=recipe, run=run, policy=policy, curation=curation)
 
 
 def run_distill(plan: DistillPlan) -> Path:

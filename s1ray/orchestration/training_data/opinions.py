@@ -1,4 +1,4 @@
-"""What models say of a pool's questions: who solves them, and what subject each belongs to.
+"""What models say of a pool's questions: who solves them, and how long each thought.
 
 Models that run here answer on the evaluation replicas, others behind their endpoints; either way an
 answer that is there is never asked for again. The rules that use them stand in ``curation``.
@@ -8,40 +8,23 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from s1ray.config.curation import (
-    DifficultyConfig,
-    EndpointJudgeConfig,
-    EngineJudgeConfig,
-    ModelsDifficultyConfig,
-    SubjectsDiversityConfig,
-)
+from s1ray.config.curation import ModelsDifficultyConfig
 from s1ray.config.generation import EndpointConfig
 from s1ray.config.recipe import Recipe
-from s1ray.curation.choice.diversity import UNREAD, ask_subject, read_subject
 from s1ray.evaluation.samples import derive_seed
 from s1ray.evaluation.store import SAMPLES, read_samples
-from s1ray.generation.budget import BudgetPolicy, expand_policies
+from s1ray.generation.budget import BudgetPolicy, expand_one
 from s1ray.generation.chat.asking import Asked, ask_all
 from s1ray.generation.chat.chat_engine import ChatRequest, Message
 from s1ray.grading.pool import GraderPool, GradingItem
-from s1ray.orchestration.answering.evaluation import (
-    describe_answering,
-    describe_grading,
-    plan_evaluation,
-    run_evaluation,
-)
-from s1ray.orchestration.answering.judge import check_judge, open_judge
+from s1ray.orchestration.answering.evaluation import plan_evaluation, run_evaluation
+from s1ray.orchestration.answering.judge import open_judge
 from s1ray.orchestration.answering.questions import QuestionSet
-from s1ray.orchestration.models import PreparedModel, prepare_model
-from s1ray.orchestration.terminal import say, show_progress
-from s1ray.orchestration.training_data.endpoints import (
-    check_endpoint,
-    choose_sampling,
-    identify_endpoint,
-    remembered_endpoint,
-)
+from s1ray.orchestration.models import PreparedModel
+from s1ray.orchestration.terminal import show_progress
+from s1ray.orchestration.training_data.endpoints import choose_sampling, remembered_endpoint
+from s1ray.orchestration.training_data.judges import PreparedJudges, compose_judge
 from s1ray.records import Question, Verdict
 
 
@@ -71,75 +54,6 @@ class Judged:
         return {key: round(sum(found) / len(found)) for key, found in self.tokens.items()}
 
 
-PreparedJudges = Mapping[str, PreparedModel | EndpointConfig]
-
-
-def prepare_judges(recipe: Recipe) -> PreparedJudges:
-    """Fetch the judges' models and check their endpoints; empty where no model judges.
-
-    Raises:
-        ValueError: One cannot be had, or cannot be asked as often as is wanted.
-    """
-    config = recipe.difficulty
-    if not isinstance(config, ModelsDifficultyConfig) or not recipe.selection.after_difficulty:
-        return {}
-    check_judge(config.grading)
-    prepared: dict[str, PreparedModel | EndpointConfig] = {}
-    for name, judge in config.judges.items():
-        if isinstance(judge, EndpointJudgeConfig):
-            _check_judge(name, judge.endpoint, num_samples=config.num_samples)
-            prepared[name] = judge.endpoint
-        else:
-            model = judge.model if isinstance(judge, EngineJudgeConfig) else recipe.model
-            prepared[name] = prepare_model(model, recipe.paths)
-    return prepared
-
-
-def _check_judge(name: str, endpoint: EndpointConfig, *, num_samples: int) -> None:
-    check_endpoint(endpoint)
-    if num_samples > 1 and not endpoint.sends_sampling:
-        raise ValueError(
-            f"difficulty.num_samples={num_samples}, and the endpoint of judge {name} takes no "
-            f"seed, so that every sample would be the same. Set difficulty.num_samples=1, or "
-            f"difficulty.judges.{name}.endpoint.sends_sampling=true where it takes one."
-        )
-
-
-def describe_difficulty(config: DifficultyConfig) -> dict[str, Any]:
-    """Return how difficulty is judged, but not by whom, for a run's identity."""
-    if not isinstance(config, ModelsDifficultyConfig):
-        return config.model_dump(mode="json")
-    asked = config.model_dump(mode="json", exclude={"judges", "grading"})
-    return {**asked, "grading": describe_grading(config.grading)}
-
-
-def describe_judges(recipe: Recipe, judges: PreparedJudges) -> dict[str, Any]:
-    """Return what of the judges changes their verdicts, for a run's identity."""
-    config = recipe.difficulty
-    if not isinstance(config, ModelsDifficultyConfig):
-        return {}
-    return {
-        name: judge.describe() | describe_answering(_compose_judge(recipe, config, name))
-        if isinstance(judge, PreparedModel)
-        else identify_endpoint(judge)
-        for name, judge in judges.items()
-    }
-
-
-def _compose_judge(recipe: Recipe, config: ModelsDifficultyConfig, name: str) -> Recipe:
-    """Return the recipe by which a model that runs here judges."""
-    runtime = {"num_samples": config.num_samples, "seed": config.seed}
-    changes: dict[str, Any] = {
-        "evaluation": recipe.evaluation.model_copy(update=runtime),
-        "sampling": config.sampling,
-        "grading": config.grading,
-    }
-    judge = config.judges[name]
-    if isinstance(judge, EngineJudgeConfig):
-        changes |= {"model": judge.model, "engine": judge.engine}
-    return recipe.model_copy(update=changes)
-
-
 def judge_questions(
     recipe: Recipe, judges: PreparedJudges, questions: Sequence[Question]
 ) -> Judged:
@@ -165,7 +79,7 @@ def _ask_replicas(
     config = recipe.difficulty
     assert isinstance(config, ModelsDifficultyConfig)
     evaluation = plan_evaluation(
-        _compose_judge(recipe, config, name),
+        compose_judge(recipe, config, name),
         model=model,
         label="difficulty",
         questions=QuestionSet(questions={"pool": questions}, private=frozenset(), notes=()),
@@ -195,12 +109,12 @@ def _ask_endpoint(
         for question in questions
         for sample in range(config.num_samples)
     }
-    policy = expand_policies(config.budget)[0]
+    policy = expand_one(config.budget, key="difficulty.budget")
     requests = {
         key: _pose(question, config=config, policy=policy, sample=int(key.rpartition("/")[2]))
         for key, question in by_key.items()
     }
-    answers = asyncio.run(_converse(recipe, endpoint, requests, title=f"difficulty {name}"))
+    answers = asyncio.run(converse(recipe, endpoint, requests, title=f"difficulty {name}"))
     items = (_hand_in(by_key[key], asked) for key, asked in answers.items())
     with (
         open_judge(config.grading.judge) as referee,
@@ -236,10 +150,16 @@ def _pose(
     )
 
 
-async def _converse(
+async def converse(
     recipe: Recipe, endpoint: EndpointConfig, requests: Mapping[str, ChatRequest], *, title: str
 ) -> dict[str, Asked]:
     """Return every request's reply, in the order of the requests.
+
+    Args:
+        recipe: Where replies are kept, and how many failures in a row are borne.
+        endpoint: Who is asked.
+        requests: By the key of the reply.
+        title: What it is about, for whoever waits.
 
     Raises:
         RuntimeError: One was not answered; what was answered is kept.
@@ -267,27 +187,3 @@ async def _converse(
             f"{failed[0]} What was answered is kept; run the same command again to ask the rest."
         )
     return {key: answers[key] for key in requests}
-
-
-def name_subjects(
-    recipe: Recipe, config: SubjectsDiversityConfig, questions: Sequence[Question]
-) -> dict[str, str]:
-    """Return each question's subject, as a model reads it."""
-    policy = expand_policies(recipe.teacher_budget)[0]
-    requests = {
-        question.id: ChatRequest(
-            messages=(Message(role="user", content=ask_subject(question.text, config=config)),),
-            policy=policy,
-            sampling=choose_sampling(recipe.sampling, seed=recipe.distillation.seed),
-        )
-        for question in questions
-    }
-    answers = asyncio.run(_converse(recipe, config.endpoint, requests, title="subjects"))
-    subjects = {
-        key: read_subject(asked.reply.answer if asked.reply else "", subjects=config.subjects)
-        for key, asked in answers.items()
-    }
-    num_unread = sum(subject is None for subject in subjects.values())
-    if num_unread:
-        say(f"  {num_unread} of {len(subjects)} replies name no subject: domain {UNREAD!r}")
-    return {key: subject or UNREAD for key, subject in subjects.items()}

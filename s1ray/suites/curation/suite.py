@@ -82,7 +82,12 @@ def _make_task(settings: CurationSettings, folder: Path, *, size: int) -> Screen
     return ScreeningTask(
         pool=write_pool(settings.pool, folder, num_rows=size, copy_rows=settings.copy_rows),
         protected=tuple(
-            ProtectedQuestion(benchmark=name, item=question.id, text=question.text)
+            ProtectedQuestion(
+                benchmark=name,
+                item=question.id,
+                text=question.text,
+                is_private=benchmark.is_private,
+            )
             for name, benchmark in settings.benchmark.items()
             for question in load_questions(name, benchmark)
         ),

@@ -54,6 +54,12 @@ def set_task(
 
     The loss is the mean over a step's tokens, since TRL has no other; everything else is the
     recipe's.
+
+    Args:
+        settings: Of the suite.
+        model: The directory of its model.
+        num_steps: How many.
+        compute_dtype: In which.
     """
     config = settings.model
     training = settings.training.model_copy(

@@ -10,6 +10,7 @@ from s1ray.config.curation import (
 )
 from s1ray.curation.choice.clusters import group_texts
 from s1ray.curation.choice.diversity import ask_subject, find_domains, read_subject
+from tests.choices import read_choice
 from tests.curation.made import make_item
 from tests.generation.chat_requests import configure_endpoint
 
@@ -61,6 +62,14 @@ def test_too_few_questions_to_group_are_refused() -> None:
         group_texts(["a", "b"], rules=CLUSTERS)
 
 
+def test_questions_that_are_too_much_alike_to_group_are_refused() -> None:
+    # Each kind has words of its own, and any two questions of one kind are equal.
+    texts = ["triangle circle", "prime divisor"] * 10
+
+    with pytest.raises(ValueError, match=r"num_clusters to at most 2"):
+        group_texts(texts, rules=CLUSTERS)
+
+
 def test_the_sources_subject_or_name_is_the_domain() -> None:
     questions = [
         make_item("a", source="math", domain="Algebra").trace.question,
@@ -85,11 +94,15 @@ def test_labels_are_looked_up_and_must_cover_every_question() -> None:
 
 def test_a_model_is_asked_for_a_subject_and_its_last_code_counts() -> None:
     subjects = {"05": "Combinatorics", "11": "Number theory"}
-    config = SubjectsDiversityConfig(
-        kind="subjects",
-        endpoint=configure_endpoint(),
-        prompt="{subjects}\n--\n{question}",
-        subjects=subjects,
+    config = SubjectsDiversityConfig.model_validate(
+        {
+            **read_choice("diversity", "msc"),
+            "endpoint": configure_endpoint(),
+            "budget": read_choice("budget", "natural"),
+            "sampling": read_choice("sampling", "greedy"),
+            "prompt": "{subjects}\n--\n{question}",
+            "subjects": subjects,
+        }
     )
 
     assert ask_subject("Why {x}?", config=config) == (

@@ -6,7 +6,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from s1ray.curation.pool.files import find_files, read_file, read_labels
+from s1ray.curation.pool.files import find_files, read_file
 
 ROWS = [{"q": "one\u2028line", "n": 1}, {"q": "two", "n": None}]
 
@@ -104,23 +104,6 @@ def test_missing_files_and_directories_are_named(tmp_path: Path) -> None:
         find_files(tmp_path, patterns=["x*.json"])
     with pytest.raises(ValueError, match=r"pool.root=.*nowhere is not a directory"):
         find_files(tmp_path / "nowhere", patterns=["x"])
-
-
-def test_labels_are_read_by_id(tmp_path: Path) -> None:
-    path = _write(
-        tmp_path / "a.jsonl", b'{"id": "x", "domain": "05"}\n{"id": "y", "domain": "11"}\n'
-    )
-
-    assert read_labels(path) == {"x": "05", "y": "11"}
-
-
-def test_rows_that_are_no_labels_are_refused(tmp_path: Path) -> None:
-    path = _write(tmp_path / "a.jsonl", b'{"id": "x", "domain": "05"}\n{"id": 3}\n')
-
-    with pytest.raises(ValueError, match=r"a.jsonl: row 1 is no label"):
-        read_labels(path)
-    with pytest.raises(ValueError, match=r"diversity.path=.*b.jsonl is no file"):
-        read_labels(tmp_path / "b.jsonl")
 
 
 @pytest.mark.parametrize("pattern", ["../secret.jsonl", "a/../../secret.jsonl", "/etc/passwd"])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from s1ray.curation.pool.items import PoolItem, RefusedRow
-from s1ray.curation.pool.sources import Pool, fingerprint_pool, read_pool
+from s1ray.curation.pool.sources import Pool, fingerprint_pool
 from s1ray.curation.traces import format_traces
 from tests.curation.declared import SUMS, declare, declare_pool
 from tests.curation.made import make_item
@@ -35,7 +35,7 @@ def _rows(number: int) -> list[dict[str, object]]:
 
 def test_a_pool_can_be_read_again_and_again(tmp_path: Path) -> None:
     _write(tmp_path / "a.jsonl", _rows(5))
-    pool = read_pool(declare_pool(str(tmp_path)))
+    pool = Pool(declare_pool(str(tmp_path)))
 
     assert list(pool) == list(pool)
     assert len(list(pool)) == 5
@@ -102,6 +102,19 @@ def test_rows_left_out_by_the_filter_do_not_count_as_bad(tmp_path: Path) -> None
     rows = list(Pool(declare_pool(str(tmp_path), sources={"mine": declare(keep=keep)})))
 
     assert sum(isinstance(row, PoolItem) for row in rows) == 2
+
+
+def test_a_filter_that_leaves_no_row_is_refused_with_what_the_first_holds(tmp_path: Path) -> None:
+    rows = [{**row, "rank": "5"} for row in _rows(3)]
+    _write(tmp_path / "a.jsonl", rows)
+    keep = ({"column": "rank", "operator": "one_of", "values": (5,)},)
+
+    pool = Pool(declare_pool(str(tmp_path), sources={"mine": declare(keep=keep)}))
+
+    with pytest.raises(
+        ValueError, match=r"sources\.mine\.keep leaves none of 3 rows; .*column rank: '5'"
+    ):
+        list(pool)
 
 
 @pytest.mark.parametrize(("is_even", "expected"), [(True, {"small": 5, "big": 5}), (False, None)])
@@ -190,6 +203,18 @@ def test_a_hub_source_is_read_from_its_local_copy(
     assert asked == [
         ("o/r", {"repo_type": "dataset", "revision": "main", "allow_patterns": ["*.jsonl"]})
     ]
+
+
+def test_a_hub_source_without_a_file_that_matches_names_what_to_correct(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "s1ray.curation.pool.sources.snapshot_download", lambda *_, **__: str(tmp_path)
+    )
+    hub = {"repository": "o/r", "revision": "main", "files": ("*.jsonl",)}
+
+    with pytest.raises(ValueError, match=r"o/r@main .*Correct pool\.sources\.mine\.hub\.files"):
+        Pool(declare_pool(None, sources={"mine": declare(hub=hub)}))
 
 
 def test_traces_are_read_as_they_were_written_and_malformed_ones_refused(tmp_path: Path) -> None:

@@ -13,19 +13,22 @@ from s1ray.curation.screening.decontamination import (
     find_boilerplate,
     find_overlap_reason,
     find_s1_reason,
-    index_overlap,
+    index_protected,
     index_s1,
     judge_contamination,
 )
 from s1ray.curation.screening.deduplication import Sketcher
 from tests.curation.made import make_item
 
+OVERLAP = OverlapDecontaminationConfig(
+    mode="overlap", ngram_size=8, min_overlap=0.6, max_ngram_questions=10, near_duplicates=None
+)
 NEAR = NearDuplicatesConfig(min_similarity=0.8, shingle_words=3, num_permutations=128, seed=1)
 
 
-def _protect(*texts: str) -> list[ProtectedQuestion]:
+def _protect(*texts: str, is_private: bool = False) -> list[ProtectedQuestion]:
     return [
-        ProtectedQuestion(benchmark="bench", item=str(number), text=text)
+        ProtectedQuestion(benchmark="bench", item=str(number), text=text, is_private=is_private)
         for number, text in enumerate(texts)
     ]
 
@@ -71,7 +74,7 @@ def test_s1_mode_never_matches_under_eight_words_and_the_other_mode_does() -> No
     protected = _protect("What is $2^{10}$?")
 
     assert find_s1_reason("What is $2^{10}$?", index=index_s1(protected, ngram_size=8)) is None
-    overlap = index_overlap(protected, ngram_size=8, min_overlap=0.6, boilerplate=())
+    overlap = index_protected(protected, config=OVERLAP, boilerplate=())
     found = find_overlap_reason("what is  2^{10}", index=overlap)
     other = find_overlap_reason("What is $2^{11}$?", index=overlap)
 
@@ -129,7 +132,7 @@ def test_s1_mode_never_compares_mixed_sources_with_themselves() -> None:
 
 def test_overlap_is_measured_against_the_shorter_question() -> None:
     protected = _protect("a b c d e f g h i j")
-    index = index_overlap(protected, ngram_size=8, min_overlap=0.6, boilerplate=())
+    index = index_protected(protected, config=OVERLAP, boilerplate=())
 
     two_of_three = find_overlap_reason("x x x x x x a b c d e f g h i x x x x", index=index)
     one_of_three = find_overlap_reason("x x x x x x a b c d e f g h x x x x x", index=index)
@@ -143,6 +146,21 @@ def test_overlap_is_measured_against_the_shorter_question() -> None:
         "ngrams": ["a b c d e f g h", "b c d e f g h i"],
     }
     assert one_of_three is None
+
+
+def test_evidence_holds_no_words_of_a_private_question() -> None:
+    protected = _protect("a b c d e f g h i j", is_private=True)
+    text = "x x a b c d e f g h i j x x"
+
+    overlap = find_overlap_reason(
+        text, index=index_protected(protected, config=OVERLAP, boilerplate=())
+    )
+    any_run = find_s1_reason(text, index=index_s1(protected, ngram_size=8))
+
+    assert overlap is not None
+    assert any_run is not None
+    assert overlap.evidence["item"] == any_run.evidence["item"] == "0"
+    assert overlap.evidence["ngrams"] == any_run.evidence["ngrams"] == []
 
 
 def test_overlap_ignores_boilerplate_that_many_questions_share() -> None:

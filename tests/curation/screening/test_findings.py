@@ -14,8 +14,9 @@ from s1ray.curation.funnel import Funnel, FunnelRecorder
 from s1ray.curation.pool.items import PoolItem, ProtectedQuestion, Rejection
 from s1ray.curation.pool.sources import Pool
 from s1ray.curation.screening.findings import PoolFindings, SurveyedItem
-from s1ray.curation.screening.screening import screen_pool, sift_pool
+from s1ray.curation.screening.screening import sift_pool
 from s1ray.curation.screening.survey import Surveyor
+from tests.curation.composed import screen_pool
 from tests.curation.declared import declare, declare_pool
 from tests.curation.made import make_item
 from tests.curation.rules import make_rules
@@ -66,7 +67,7 @@ def _make_pool(seed: int) -> tuple[list[PoolItem], list[ProtectedQuestion]]:
         for number, text in enumerate(texts)
     ]
     protected = [
-        ProtectedQuestion(benchmark=f"b{number % 2}", item=str(number), text=text)
+        ProtectedQuestion(benchmark=f"b{number % 2}", item=str(number), text=text, is_private=False)
         for number, text in enumerate([*rng.sample(texts, 8), *_write_texts(rng, number=20)])
     ]
     return pool, protected

@@ -10,7 +10,8 @@ from s1ray.config.curation import (
 )
 from s1ray.curation.funnel import FunnelRecorder
 from s1ray.curation.pool.items import PoolItem, RefusedRow, Rejection
-from s1ray.curation.screening.screening import CurationRules, screen_pool
+from s1ray.curation.screening.screening import CurationRules
+from tests.curation.composed import screen_pool
 from tests.curation.made import make_item
 
 S1 = S1DecontaminationConfig(mode="s1", ngram_size=8, against_earlier_sources=True)
@@ -76,13 +77,6 @@ def test_too_many_duplicates_stop_the_pool() -> None:
     assert len(_screen(pool, _rules(max_duplicate_fraction=0.5))[0]) == 2
     with pytest.raises(ValueError, match=r"2 of the pool's 4 questions repeat another one"):
         _screen(pool, _rules(max_duplicate_fraction=0.4))
-
-
-def test_a_pool_that_can_be_read_once_is_refused() -> None:
-    recorder = FunnelRecorder(reject=lambda _: None)
-
-    with pytest.raises(ValueError, match=r"the pool is an iterator, which can be read once"):
-        list(screen_pool(iter([make_item("a")]), protected=[], rules=_rules(), recorder=recorder))
 
 
 def test_screening_reads_no_further_than_it_is_asked() -> None:

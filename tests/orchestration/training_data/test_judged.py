@@ -130,6 +130,21 @@ def test_judge_without_its_key_is_refused_before_anything_is_asked(
         prepare(tiny(*chosen, key))
 
 
+@pytest.mark.parametrize(
+    ("change", "num_names"),
+    [("cache=elsewhere.jsonl", 1), ("endpoint.timeout_seconds=1", 1), ("endpoint.model=other", 2)],
+)
+def test_distillation_is_named_by_its_judge_and_not_by_how_it_is_reached(
+    tiny: Compose, change: str, num_names: int
+) -> None:
+    chosen = (*TEACHER, "grading=judged", "grading.judge.endpoint.api_key_variable=null")
+    name = prepare_distill(tiny(*chosen)).run.name
+
+    changed = prepare_distill(tiny(*chosen, f"grading.judge.{change}")).run.name
+
+    assert len({name, changed}) == num_names
+
+
 def test_what_the_teacher_said_is_kept_where_its_judge_fails(tiny: Compose, tmp_path: Path) -> None:
     is_up = threading.Event()
 

@@ -52,6 +52,16 @@ def test_an_endpoint_judges_by_its_pass_rate_and_is_not_asked_again(tiny: Compos
     assert again != path
 
 
+@pytest.mark.parametrize("name", ["difficulty.jsonl", "card.md"])
+def test_a_selection_that_lacks_a_file_is_made_again(tiny: Compose, name: str) -> None:
+    with teach(lambda *_: reply("Final Answer: 10000000")) as teacher:
+        path = _curate(tiny, teacher)
+        (path / name).unlink()
+        _curate(tiny, teacher)
+
+    assert (path / name).is_file()
+
+
 def test_no_judge_is_asked_where_too_few_questions_are_left_anyway(tiny: Compose) -> None:
     with (
         teach(lambda *_: reply("Final Answer: 1")) as teacher,
@@ -109,6 +119,36 @@ def test_an_endpoint_without_a_seed_cannot_be_asked_several_times(tiny: Compose)
         prepare_curate(tiny(*JUDGE, override))
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("difficulty.sampling.temperature=0",), "every sample of a question would be the same"),
+        (
+            ("difficulty.budget.max_thinking_tokens=[1,2]",),
+            r"difficulty\.budget is a grid of 2 policies \(cap_1, cap_2\)",
+        ),
+        (
+            ("difficulty=none", "selection.length=judges_thinking_tokens"),
+            "needs models that judge difficulty",
+        ),
+        (
+            ("diversity=msc", "diversity.endpoint.api_key_variable=null",
+             "diversity.budget.max_thinking_tokens=[1,2]"),
+            r"diversity\.budget is a grid of 2 policies",
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_model_cannot_be_asked_is_refused_before_the_pool_is_read(
+    tiny: Compose, overrides: tuple[str, ...], message: str
+) -> None:
+    # The pool has no files, which would be said if it were read first.
+    pool = ("pool=files", "pool.root=nowhere")
+    judged = () if "difficulty=none" in overrides else ("difficulty=endpoint",)
+
+    with pytest.raises(ValueError, match=message):
+        prepare_curate(tiny(*pool, "selection.after_difficulty=true", *judged, *overrides))
+
+
 @pytest.mark.slow
 def test_two_models_judge_on_replicas_and_either_may_drop_a_question(
     ray_head: Path, tiny: Compose
@@ -142,3 +182,15 @@ def test_what_judges_are_asked_with_is_their_own_and_names_the_selection(tiny: C
     assert prepare_curate(evaluated_otherwise).run.name == name
     for change in ("seed=5", "sampling.temperature=0.7", "grading.compat=s1"):
         assert prepare_curate(tiny(*judged, f"difficulty.{change}")).run.name != name
+
+
+def test_what_names_subjects_is_asked_with_its_own_and_names_the_selection(tiny: Compose) -> None:
+    asked = ("diversity=msc", "diversity.endpoint.api_key_variable=null")
+    name = prepare_curate(tiny(*asked)).run.name
+
+    taught_otherwise = tiny(
+        *asked, "sampling=temperature_1", "distillation.seed=7", "budget@teacher_budget=no_thinking"
+    )
+    assert prepare_curate(taught_otherwise).run.name == name
+    for change in ("seed=5", "sampling.temperature=0.7", "budget.max_answer_tokens=8"):
+        assert prepare_curate(tiny(*asked, f"diversity.{change}")).run.name != name
