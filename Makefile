@@ -1,4 +1,4 @@
-# Everything a fresh machine needs is Python 3.11 and pip: each target makes .venv when it is missing.
+# Needs Python 3.11 or newer with pip and venv; every target but test-gpu and clean makes .venv.
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed

@@ -5,8 +5,8 @@ Examples:
     python -m jobs.benchmark suite=machine parts=[products]
 
 Output:
-    A table of medians and ratios; the last line on standard output is one JSON object with
-    the numbers, the machine and the date.
+    A line for each part; the last line on standard output is one JSON object with the numbers,
+    the machine and the date, also in <storage>/benchmark/<suite>-<hash>/result.json.
 """
 
 from s1ray.config.suites.job import BenchmarkJobConfig

@@ -5,8 +5,8 @@ Examples:
     python -m jobs.distill experiment=s1k questions=mine.jsonl endpoint=vllm
 
 Output:
-    <storage>/distill/<run>/: traces to train on (traces=FILE), each graded, and what they
-    cost.
+    <storage>/distill/<run>/: traces.jsonl to train on (traces=FILE), each graded;
+    left_out.json, and costs.json.
 """
 
 from s1ray.config.recipe import Recipe

@@ -6,7 +6,8 @@ Examples:
     python -m jobs.plan experiment=demo traces=mine.jsonl
 
 Output:
-    Tables of memory, time and cost, all projections, and <storage>/plan/<run>/plan.json.
+    Tables of memory, time and cost, all projections, and <storage>/plan/<run>/plan.json, whose
+    `fits` says whether the run does.
 """
 
 from s1ray.config.recipe import Recipe

@@ -5,7 +5,8 @@ Examples:
     python -m jobs.report runs=[runs/reproduce/A,runs/reproduce/B] output=report.html
 
 Output:
-    One HTML page that needs no network, and beside it every figure as PNG, PDF and CSV.
+    One HTML page that needs no network (report.html in the first run, where output= names no
+    other), and beside it every figure as PNG, PDF and CSV.
 """
 
 from s1ray.config.report import ReportJobConfig

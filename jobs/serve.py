@@ -4,7 +4,8 @@ Examples:
     python -m jobs.serve experiment=demo target=base
 
 Output:
-    An HTTP server on loopback; its address is printed when it answers.
+    An HTTP server, on loopback unless server= says otherwise; its address is printed when it
+    answers.
 """
 
 from s1ray.config.recipe import Recipe

@@ -4,7 +4,8 @@ Examples:
     python -m jobs.verify_resume experiment=tiny
 
 Output:
-    A verdict for every kill.
+    <storage>/verify_resume/<run>/results.json: a verdict for every kill; exit code 1 where a
+    resumed run ended differently.
 """
 
 from s1ray.config.recipe import Recipe

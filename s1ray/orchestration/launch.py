@@ -182,7 +182,7 @@ def parse_config(composed: DictConfig, schema: type[ConfigT]) -> ConfigT:
     except OmegaConfBaseException as error:
         raise ValueError(
             f"{error.full_key} is missing. Give {error.full_key}=... on the command line; `--help` "
-            "says what it means."
+            "shows an example."
         ) from None
     return validate(content, schema, prefix="")
 

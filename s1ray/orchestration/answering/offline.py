@@ -13,7 +13,7 @@ from s1ray.evaluation.store import SAMPLES, read_samples
 from s1ray.grading.regrade import describe, regrade
 from s1ray.orchestration.answering.judge import check_judge, open_judge
 from s1ray.orchestration.run_directory.runs import DESCRIPTION, write_json
-from s1ray.orchestration.terminal import say, show_table
+from s1ray.orchestration.terminal import complain, say, show_table
 from s1ray.records import AnswerKind
 
 COMPARISON = "comparison.json"
@@ -76,7 +76,7 @@ def run_compare(plan: ComparePlan) -> Path:
             )
         warning = describe_resolution(comparison.difference)
         if warning:
-            say(f"{comparison.benchmark}/{comparison.policy}: {warning}")
+            complain(f"{comparison.benchmark}/{comparison.policy}: {warning}")
     path = Path(config.b) / COMPARISON
     content = {
         "a": config.a,

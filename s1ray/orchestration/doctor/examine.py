@@ -8,7 +8,7 @@ from s1ray.config.doctor import DoctorConfig
 from s1ray.orchestration.cluster.session import ray_session
 from s1ray.orchestration.doctor.examination import Examination
 from s1ray.orchestration.doctor.finding import Finding, Verdict, fail_check
-from s1ray.orchestration.terminal import say
+from s1ray.orchestration.terminal import complain, say
 from s1ray.planning.cluster import Cluster, read_cluster
 
 _EXIT_UNFIT = 1
@@ -40,12 +40,13 @@ def run_doctor(plan: DoctorPlan) -> str:
     counts: Counter[Verdict] = Counter()
     for finding in _examine(plan):
         counts[finding.verdict] += 1
-        say(f"{finding.verdict.value:<4}  {finding.check:<16}  {finding.found}")
+        tell = say if finding.verdict is Verdict.OK else complain
+        tell(f"{finding.verdict.value:<4}  {finding.check:<16}  {finding.found}")
         if finding.fix:
-            say(f"{'':<24}-> {finding.fix}")
+            tell(f"{'':<24}-> {finding.fix}")
     summary = ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Verdict)
     if counts[Verdict.FAIL]:
-        say(summary)
+        complain(summary)
         raise SystemExit(_EXIT_UNFIT)
     return summary
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from s1ray.config.recipe import Recipe
 from s1ray.orchestration.run_directory.runs import RefusedError
-from s1ray.orchestration.terminal import say
+from s1ray.orchestration.terminal import complain, say
 from s1ray.planning.cluster import read_cluster
 from s1ray.planning.model import read_shape
 from s1ray.planning.plan import Plan, make_plan, refuse_misfit
@@ -54,5 +54,5 @@ def plan_fit(recipe: Recipe, *, model_path: Path, lengths: Sequence[int]) -> Pla
     except ValueError as error:
         if recipe.planning.misfit == "refuse":
             raise RefusedError(f"{error} planning.misfit=warn trains all the same.") from error
-        say(f"trained all the same (planning.misfit=warn): {error}")
+        complain(f"trained all the same (planning.misfit=warn): {error}")
     return plan

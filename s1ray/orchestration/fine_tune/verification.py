@@ -15,7 +15,7 @@ from s1ray.orchestration.fine_tune.train import TrainPlan, prepare_train
 from s1ray.orchestration.fine_tune.train_worker import START, fit_sharding
 from s1ray.orchestration.run_directory.runs import RefusedError, Run, write_json
 from s1ray.orchestration.stage import name_stage, open_stage
-from s1ray.orchestration.terminal import say, show_table
+from s1ray.orchestration.terminal import complain, say, show_table
 from s1ray.orchestration.training_data.curate import run_curate
 from s1ray.training.checkpoints.difference import Comparison, compare_states
 from s1ray.training.checkpoints.restoration import read_checkpoint
@@ -124,7 +124,8 @@ def run_verification(plan: VerificationPlan) -> Path:
         results = []
         for case in list_cases(recipe, num_steps=facts["num_steps"]):
             results.append(_interrupt(recipe, case, reference=reference, path=run.path))
-            say(f"    {results[-1].explain()}")
+            tell = say if results[-1].is_good else complain
+            tell(f"    {results[-1].explain()}")
         write_json(run.path / RESULTS, [asdict(r) | {"is_good": r.is_good} for r in results])
         stage.files.append(RESULTS)
         compared = results[0].comparison
@@ -134,7 +135,7 @@ def run_verification(plan: VerificationPlan) -> Path:
             [result.describe() for result in results],
         )
         if not all(result.is_good for result in results):
-            say(f"failed: a resumed run ended differently; see {run.path}")
+            complain(f"failed: a resumed run ended differently; see {run.path}")
             raise SystemExit(_EXIT_DIFFERENT)
     return run.path
 

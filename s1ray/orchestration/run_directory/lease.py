@@ -20,7 +20,7 @@ from typing import Self
 import psutil
 
 from s1ray.orchestration.run_directory.runs import HeldError
-from s1ray.orchestration.terminal import say
+from s1ray.orchestration.terminal import complain
 
 LEASE = "lease.json"
 _EXIT_LOST = 1
@@ -101,7 +101,7 @@ def _read_pid_namespace() -> int | None:
 
 def end_at_once() -> None:
     """End this process, whatever it does: another one writes its run."""
-    say("this job ends")
+    complain("this job ends")
     os._exit(_EXIT_LOST)
 
 
@@ -162,7 +162,7 @@ def _beat(
         if found in (None, holder) and not is_silent:
             continue
         if not stopped.is_set():
-            say(f"{lease} was taken over by another job, or cannot be kept")
+            complain(f"{lease} was taken over by another job, or cannot be kept")
             on_lost()
         return
 

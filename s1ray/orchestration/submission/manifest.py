@@ -11,7 +11,7 @@ import yaml
 
 from s1ray.config.submit import SubmitConfig
 from s1ray.orchestration.submission.command import Command
-from s1ray.orchestration.terminal import say
+from s1ray.orchestration.terminal import complain
 from s1ray.planning.cluster import read_cluster
 from s1ray.planning.launcher import list_unfilled
 from s1ray.planning.manifests import make_local_launcher, make_ray_job
@@ -96,7 +96,7 @@ def send_manifest(manifest: Manifest) -> str:
     text = yaml.safe_dump(dict(manifest.content), sort_keys=False)
     unfilled = list_unfilled(manifest.content)
     for problem in unfilled:
-        say(f"  {problem.path}: {problem.message}")
+        complain(f"  {problem.path}: {problem.message}")
     if manifest.config.dry or manifest.config.target == "on_prem":
         return text
     command = ["kubectl", "create", "-f", "-"]
