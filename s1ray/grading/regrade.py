@@ -90,10 +90,7 @@ def regrade(
             holds what could not be written back, no row has a stored verdict where one is named,
             or one cannot be read; nothing was graded then.
     """
-    if not input_path.is_file():
-        raise ValueError(f"input={input_path} is no file. Give the path of one.")
-    if output_path.resolve() == input_path.resolve():
-        raise ValueError(f"output={output_path} is the input. Give another output.")
+    _check_paths(input_path, output_path)
     rows = _read_writable_rows(input_path)
     items = [
         _read_item(row, where=_place(index, input_path), fields=fields, kind=answer_kind)
@@ -113,6 +110,13 @@ def regrade(
         graded = list(pool.grade_all((answer.item for answer in stored), max_pending=max_pending))
     _write(output_path, rows=rows, graded=graded)
     return _compare(stored, graded)
+
+
+def _check_paths(input_path: Path, output_path: Path) -> None:
+    if not input_path.is_file():
+        raise ValueError(f"input={input_path} is no file. Give the path of one.")
+    if output_path.resolve() == input_path.resolve():
+        raise ValueError(f"output={output_path} is the input. Give another output.")
 
 
 def _read_writable_rows(path: Path) -> list[Row]:
