@@ -86,9 +86,8 @@ def regrade(
         judge: Asked where no layer found an answer equal.
 
     Raises:
-        ValueError: There is no input or it cannot be read, it is the output, a row lacks a field or
-            holds what could not be written back, no row has a stored verdict where one is named,
-            or one cannot be read; nothing was graded then.
+        ValueError: The input cannot be read or is the output, or a row lacks a field, its verdict,
+            or what can be written back; nothing was graded then.
     """
     _check_paths(input_path, output_path)
     rows = _read_writable_rows(input_path)
