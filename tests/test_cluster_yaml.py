@@ -151,7 +151,7 @@ FAULTS = [
     ),
     (put("setup_commands"), ["export WANDB_API_KEY=abc"], "setup_commands[0]", "be a secret"),
     (put("setup_commands"), ["hf auth login hf_" + "a" * 34], "setup_commands[0]", "a secret"),
-    (put("setup_commands"), ["pip install x@https://me:pw@host/x"], "commands[0]", "a secret"),
+    (put("setup_commands"), ["pip install x@https://me:" + "pw@host/x"], "commands[0]", "a secret"),
     (put("docker", "run_options", 3), "--env HF_TOKEN=hf_x", "run_options[3]", "be a secret"),
     (put(*HEAD, "InstanceTyp"), "p5", "node_config.InstanceTyp", "is not a known key"),
     (put(*HEAD, "SubnetId"), "subnet-1", "node_config.SubnetId", "is not a known key"),

@@ -72,11 +72,12 @@ def test_job_that_does_not_end_is_ended_with_its_block(tmp_path: Path) -> None:
 
 def test_kills_end_what_they_started_where_a_job_comes_too_late() -> None:
     paths = PathsConfig(storage="runs", cache=None)
+    before = psutil.Process().children()
 
     with pytest.raises(RuntimeError, match=r"samples.jsonl has 0 of \d+ rows. It printed last"):
         measure_kills(_settings("suite.wait_seconds=0.01"), paths)
 
-    assert not psutil.Process().children()
+    assert set(psutil.Process().children()) <= set(before)
 
 
 def test_items_are_right_answers_of_which_every_third_needs_algebra() -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from s1ray.config.suites.plan import PlanSettings
+from s1ray.config.tracking import PathsConfig
 from s1ray.suites.plan.suite import compare_reported
 from tests.choices import read_choice
 
@@ -10,7 +11,8 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_the_readme_has_the_table_of_reported_outcomes_as_the_suite_prints_it() -> None:
-    outcome = compare_reported(PlanSettings.model_validate(read_choice("suite", "plan")))
+    settings = PlanSettings.model_validate(read_choice("suite", "plan"))
+    outcome = compare_reported(settings, PathsConfig(storage="runs", cache=None))
 
     told, *table = outcome.summary.splitlines()
     assert told.startswith("7 of 8 ")
