@@ -4,6 +4,7 @@ It joins runs that belong together and tells the models of several experiments a
 drawing and no page.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,23 +114,27 @@ def name_stage_runs(
     """Return the distinct runs of a stage by what tells them apart.
 
     That is the trial or the experiment that a run is a step of, and its own name where several
-    share it.
+    share it or it has several of the stage.
 
     Args:
         experiments: In the page's order.
         labels: What tells the experiments apart.
         stage: Such as train.
     """
-    owners: dict[Path, dict[str, Run]] = {}
+    found: dict[Path, Run] = {}
+    owners: dict[Path, list[str]] = {}
     for experiment, told in zip(experiments, labels, strict=True):
         suffix = f", {told}" if len(experiments) > 1 else ""
         parts = {f"{trial}{suffix}": part for trial, part in experiment.trials.items()}
         for label, owner in (parts or {told: experiment}).items():
             for run in owner.select_stage(stage):
-                owners.setdefault(run.path.resolve(), {})[label] = run
+                path = run.path.resolve()
+                found[path] = run
+                owners.setdefault(path, []).append(label)
+    alone = Counter(label for names in owners.values() for label in names)
     return {
-        next(iter(found)) if len(found) == 1 else path.name: next(iter(found.values()))
-        for path, found in owners.items()
+        names[0] if len(names) == alone[names[0]] == 1 else path.name: found[path]
+        for path, names in owners.items()
     }
 
 

@@ -154,7 +154,7 @@ def _bound_kernel_caches() -> None:
 
     On processors it makes kernels for every shape and keeps those of 1,024, and packed rows have
     ever new lengths: in bfloat16 a fine-tune of 135M parameters grew from 4 to 19 GB in 570 steps.
-    The layers of one row share kernels, so nothing is made twice that was not before.
+    The layers of one row share kernels, so few are made again.
     Source: pytorch/pytorch#98688; the two names are torch's and oneDNN's.
     """
     for name in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
