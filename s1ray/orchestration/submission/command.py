@@ -10,13 +10,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-
 from s1ray.config.base import Section
 from s1ray.orchestration.command_line import take_flags
-from s1ray.orchestration.launch import CONF, explain_override, parse_config
+from s1ray.orchestration.composing import compose_config
+from s1ray.orchestration.launch import CONF, parse_config
 from s1ray.orchestration.run_directory.runs import hash_identity
 
 SEPARATOR = "--"
@@ -99,10 +96,5 @@ def _compose_job(job: str, overrides: Sequence[str]) -> Mapping[str, Any]:
     primary, schema = _PRIMARY.search(text), _SCHEMA.search(text)
     if primary is None or schema is None:
         raise ValueError(f"jobs.{job} cannot be submitted: it has no configuration.")
-    try:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            composed = compose(primary[1], overrides=list(overrides))
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ValueError(explain_override(error)) from None
     section: type[Section] = getattr(import_module(schema[1]), schema[2])
-    return parse_config(composed, section).model_dump(mode="json")
+    return parse_config(compose_config(primary[1], overrides), section).model_dump(mode="json")

@@ -3,7 +3,7 @@
 import shlex
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,17 +51,21 @@ def make_job_manifest(config: SubmitConfig, command: Command) -> Manifest:
     return manifest
 
 
-def make_launcher_manifest(config: SubmitConfig) -> Manifest:
+def make_launcher_manifest(config: SubmitConfig, words: Sequence[str]) -> Manifest:
     """Return the launcher file of machines that are there already.
 
+    Args:
+        config: The machines.
+        words: A command that was given, of which the file has no use.
+
     Raises:
-        ValueError: A job is to be stopped, or given an environment; the file starts none.
+        ValueError: A job is to run, to be stopped, or given an environment; the file starts none.
     """
-    if config.stop or config.environment:
+    if config.stop or config.environment or words:
         raise ValueError(
-            f"target=on_prem prints a launcher file and submits no job: stop={config.stop} and "
-            f"environment={sorted(config.environment)} would do nothing. Remove them; `ray up` "
-            "starts the machines, and target=ray submits to them."
+            f"target=on_prem prints a launcher file and submits no job: stop={config.stop}, "
+            f"environment={sorted(config.environment)} and the command {shlex.join(words)!r} would "
+            "do nothing. Remove them; `ray up` starts the machines, and target=ray submits to them."
         )
     content = make_local_launcher(
         config.on_prem.name,

@@ -80,7 +80,7 @@ def prepare_submit(
         ValueError: The command is wrong, a secret would be sent, or the files are too many.
     """
     if config.target == "on_prem":
-        return make_launcher_manifest(config)
+        return make_launcher_manifest(config, words)
     secrets = list_secrets_at_hand()
     _refuse_secrets(words or config.command, config.environment, secrets=secrets)
     command = read_command(words or config.command)
