@@ -1,10 +1,11 @@
-"""Samples and questions for tests, made from the few values a test cares about."""
+"""Samples, questions and points for tests, made from the few values a test cares about."""
 
 from pathlib import Path
 from typing import Any
 
 from s1ray.config.evaluation import EvaluationRuntimeConfig
 from s1ray.config.generation import Accounting
+from s1ray.evaluation.points import Point, summarise
 from s1ray.evaluation.samples import EvaluatedSample, SampleGroup, SampleTask, Score
 from s1ray.evaluation.store import SampleStore
 from s1ray.generation.budget import BudgetPolicy
@@ -18,6 +19,7 @@ from s1ray.records import (
 )
 
 R, W = Verdict.CORRECT, Verdict.INCORRECT
+MODELS = {"digest": "trained"}
 
 
 def make_runtime(**changes: Any) -> EvaluationRuntimeConfig:
@@ -76,6 +78,10 @@ def make_completion(
         is_answer_forced=is_answer_forced,
         is_answer_complete=True,
     )
+
+
+def think(num_tokens: int, *, is_forced: bool = False) -> Completion:
+    return make_completion(thinking_ids=tuple(range(num_tokens)), is_answer_forced=is_forced)
 
 
 def make_sample(
@@ -140,6 +146,21 @@ def make_policy(
         answer_prefix="Final Answer:",
         max_answer_tokens=8,
         accounting=Accounting.TOTAL,
+    )
+
+
+def summarise_all(
+    samples: list[Score],
+    *policies: BudgetPolicy,
+    models: dict[str, str] = MODELS,
+    pass_at: tuple[int, ...] = (1,),
+) -> list[Point]:
+    return summarise(
+        samples,
+        policies=policies,
+        models=models,
+        quantiles=(0.5, 1.0),
+        pass_at=pass_at,
     )
 
 

@@ -12,7 +12,8 @@ from s1ray.orchestration.report import compare_pair, predict_training
 from s1ray.orchestration.run_directory.runs import dump_config
 from s1ray.reporting.reading.read import read_run
 from s1ray.reporting.reading.records import Pair
-from tests.reporting.fake_runs import write_evaluation, write_json, write_lines, write_run
+from tests.reporting.fake_evaluations import write_evaluation
+from tests.reporting.fake_runs import write_json, write_lines, write_run
 
 BOOTSTRAP = BootstrapConfig(num_resamples=2000, confidence=0.95, seed=0)
 

@@ -12,12 +12,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+import pytest
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 def find_browser() -> str | None:
     """Return the path of a Chromium, where there is one."""
     return next((found for name in NAMES if (found := shutil.which(name))), None)
+
+
+NEEDS_BROWSER = pytest.mark.skipif(find_browser() is None, reason="no chromium on this machine")
 
 
 class Page:
@@ -146,3 +151,29 @@ def open_browser(browser: str, profile: Path) -> Iterator[Page]:
         page.close()
         process.terminate()
         process.wait(timeout=20)
+
+
+def choose(page: Page, name: str, label: str) -> None:
+    """Choose an option by what it reads, as a person does."""
+    page.evaluate(
+        f"(() => {{ const select = document.querySelector('[name={name}]');"
+        f"const at = [...select.options].findIndex((o) => o.text === {json.dumps(label)});"
+        "select.selectedIndex = at; document.getElementById('status').textContent = '';"
+        "select.dispatchEvent(new Event('input', {bubbles: true})); })()"
+    )
+    page.settle()
+
+
+def click(page: Page, selector: str) -> None:
+    page.evaluate(
+        "document.getElementById('status').textContent = '';"
+        f"document.querySelector({json.dumps(selector)}).click()"
+    )
+    page.settle()
+
+
+def read_texts(page: Page, selector: str) -> list[str]:
+    texts: list[str] = page.evaluate(
+        f"[...document.querySelectorAll({json.dumps(selector)})].map((e) => e.textContent)"
+    )
+    return texts

@@ -1,6 +1,6 @@
-"""A point of a budget curve, and one with Waits."""
+"""A point of a budget curve, one with Waits, and what others published."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from s1ray.reporting.reading.records import BudgetPoint
 
@@ -26,3 +26,12 @@ WAITED = replace(
     thinking_tokens=40.0,
     accuracy=0.7,
 )
+
+
+@dataclass(frozen=True)
+class Published:
+    system: str
+    benchmark: str
+    accuracy: float
+    is_drawn: bool
+    source: str

@@ -8,7 +8,9 @@ from s1ray.reporting.commands import list_commands, narrow_command
 from s1ray.reporting.contents import read_contents
 from s1ray.reporting.reading.read import read_run
 from s1ray.reporting.reading.records import Run
-from tests.reporting.fake_runs import load_report_config, write_experiment, write_run
+from tests.reporting.fake_experiments import write_experiment
+from tests.reporting.fake_runs import write_run
+from tests.reporting.pages import load_report_config
 from tests.reporting.points import POINT, WAITED
 
 GRID = {"max_thinking_tokens": [0, 8], "num_waits": [2], "conditions": None, "rejection": None}

@@ -6,7 +6,7 @@ from typing import Any
 
 from s1ray.reporting.packing import PackedSamples, encode_for_script, pack_samples
 from s1ray.reporting.reading.samples import Injections, SampleFile, read_samples
-from tests.reporting.fake_runs import POLICIES, write_evaluation
+from tests.reporting.fake_evaluations import POLICIES, write_evaluation
 
 NAMES = [policy.name for policy in POLICIES]
 

@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
@@ -37,6 +38,10 @@ TRAINING = make_training(num_epochs=2, optimizer=make_optimizer(warmup_ratio=0.2
 """Six steps; the epoch ends after the third."""
 LORA = {"rank": 3, "alpha": 5.0, "targets": ["q_proj", "down_proj"], "base_dtype": "float32"}
 LORA_TRAINING = make_training(num_epochs=2, lora=LORA)
+PEFT_ASKS_TRANSFORMERS = pytest.mark.filterwarnings(
+    "ignore:.is_gradient_checkpointing. is deprecated:FutureWarning"
+)
+"""For tests of adapters: peft asks transformers for what is deprecated there."""
 
 
 def make_checkpointing(**changes: object) -> CheckpointConfig:
@@ -89,6 +94,13 @@ def read_tensors(state: TrainState) -> dict[str, Tensor]:
         name: (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).clone()
         for name, tensor in tensors.items()
     }
+
+
+def find_difference(expected: dict[str, Tensor], found: dict[str, Tensor]) -> str | None:
+    if expected.keys() != found.keys():
+        return f"names: {sorted(expected.keys() ^ found.keys())}"
+    unequal = [name for name in expected if not torch.equal(expected[name], found[name])]
+    return unequal[0] if unequal else None
 
 
 def save(state: TrainState, directory: Path, *, peers: Peers | None = None) -> Path:

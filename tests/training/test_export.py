@@ -18,12 +18,10 @@ from s1ray.training.checkpoints.peers import join_peers
 from s1ray.training.export import export_adapter, export_model
 from s1ray.training.loop import TrainState
 from tests.fakes import full_disk, write_tiny_qwen2
-from tests.training.checkpoint_runs import LORA_TRAINING, advance, start
+from tests.training.checkpoint_runs import LORA_TRAINING, PEFT_ASKS_TRANSFORMERS, advance, start
 from tests.training.plain_loop import make_training
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:.is_gradient_checkpointing. is deprecated:FutureWarning"  # peft asks transformers
-)
+pytestmark = PEFT_ASKS_TRANSFORMERS
 IDS = torch.tensor([[1, 5, 9, 60, 33]])
 PEERS = join_peers(timeout_seconds=60)
 WHOLE_GIB = 1.0

@@ -5,7 +5,7 @@ from dataclasses import replace
 from s1ray.reporting.figures.accuracy import plot_accuracy
 from s1ray.reporting.figures.drawings import caption_marks, draw_parallel, draw_scaling, list_votes
 from s1ray.reporting.reading.records import Results, Vote
-from tests.reporting.fake_runs import load_report_config
+from tests.reporting.pages import load_report_config
 from tests.reporting.points import POINT, WAITED
 
 VOTE = Vote(

@@ -15,16 +15,9 @@ from s1ray.reporting.reading.read import (
     read_training,
 )
 from s1ray.reporting.reading.records import BudgetPoint, WaitEffect
-from tests.reporting.fake_runs import (
-    POLICIES,
-    write_evaluation,
-    write_experiment,
-    write_json,
-    write_lines,
-    write_run,
-    write_sweep,
-    write_training,
-)
+from tests.reporting.fake_evaluations import POLICIES, write_evaluation
+from tests.reporting.fake_experiments import write_experiment, write_sweep
+from tests.reporting.fake_runs import write_json, write_lines, write_run, write_training
 
 
 def test_experiment_with_steps_reads_their_runs(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from s1ray.reporting.reading.samples import (
     read_samples,
     shorten,
 )
-from tests.reporting.fake_runs import POLICIES, write_evaluation, write_lines
+from tests.reporting.fake_evaluations import POLICIES, write_evaluation
+from tests.reporting.fake_runs import write_lines
 
 INJECTIONS = Injections(waits=("Wait",), answer_prefixes=("Final Answer:",))
 MODEL, WAIT, FORCED, ELIDED = SegmentKind

@@ -1,5 +1,5 @@
 import io
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,19 +23,10 @@ from s1ray.reporting.tables.tables import (
     build_waits_table,
     render_terminal,
 )
-from tests.reporting.fake_runs import write_experiment
-from tests.reporting.points import POINT, WAITED
+from tests.reporting.fake_experiments import write_experiment
+from tests.reporting.points import POINT, WAITED, Published
 
 PM = "\u202f\u00b1\u202f"
-
-
-@dataclass(frozen=True)
-class Published:
-    system: str
-    benchmark: str
-    accuracy: float
-    is_drawn: bool
-    source: str
 
 
 def scored(policy: str, *, model: str, accuracy: float) -> BudgetPoint:

@@ -15,7 +15,7 @@ from s1ray.training.checkpoints.commit import CheckpointKind, read_manifest
 from s1ray.training.checkpoints.saver import CheckpointSaver, StepOutcome
 from s1ray.training.checkpoints.search import find_newest_checkpoint
 from s1ray.training.loop import TrainState
-from tests.fakes import full_disk, write_tiny_qwen2
+from tests.fakes import full_disk
 from tests.training.checkpoint_runs import (
     IDENTITY,
     advance,
@@ -24,11 +24,6 @@ from tests.training.checkpoint_runs import (
     read_tensors,
     start,
 )
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_qwen2(tmp_path_factory.mktemp("model"))
 
 
 def make_saver(directory: Path, **changes: object) -> CheckpointSaver:

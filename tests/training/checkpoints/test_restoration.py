@@ -1,0 +1,67 @@
+"""Checkpoints that do not fit, or that are not what they seem, are refused and not run."""
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes import tiny_shape, write_tiny_qwen2
+from tests.training.checkpoint_runs import (
+    IDENTITY,
+    LORA_TRAINING,
+    PEFT_ASKS_TRANSFORMERS,
+    advance,
+    load,
+    save,
+    start,
+)
+
+pytestmark = PEFT_ASKS_TRANSFORMERS
+
+
+def test_checkpoint_of_another_shape_or_kind_is_refused(tmp_path: Path, model: Path) -> None:
+    checkpoint = save(advance(start(model), 1), tmp_path / "checkpoints")
+    wider = write_tiny_qwen2(
+        tmp_path / "wider", intermediate_size=tiny_shape().intermediate_size + 8
+    )
+    with pytest.raises(
+        ValueError, match=r"another model.*down_proj.*\(64, 136\), checkpoint: \(64, 128\)"
+    ):
+        load(start(wider), checkpoint)
+    with pytest.raises(ValueError, match=r"holds another model.*training.lora"):
+        load(start(model, training=LORA_TRAINING), checkpoint)
+
+
+def test_checkpoint_of_another_run_is_refused_unless_allowed(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = save(start(model), tmp_path)
+    monkeypatch.setitem(IDENTITY, "data", "d2")
+    with pytest.raises(ValueError, match=r"data is d2 and was d1.*allow_drift=\[data\]"):
+        load(start(model), checkpoint)
+
+
+class _Runs:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (os.mkdir, ("ran",))
+
+
+@pytest.mark.parametrize("content", [pickle.dumps(_Runs()), b"", b"no pickle at all"])
+def test_metadata_from_outside_is_not_run(
+    tmp_path: Path, model: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = save(start(model), tmp_path)
+    (checkpoint / ".metadata").write_bytes(content)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"metadata cannot be read.*checkpoint.resume=auto"):
+        load(start(model), checkpoint)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_unreadable_payload_is_an_ordinary_error(tmp_path: Path, model: Path) -> None:
+    checkpoint = save(advance(start(model), 1), tmp_path)
+    os.truncate(checkpoint / "__0_0.distcp", 100)
+    with pytest.raises(RuntimeError, match=r"cannot be read.*checkpoint.resume=auto"):
+        load(start(model), checkpoint)
