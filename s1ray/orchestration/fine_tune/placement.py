@@ -5,8 +5,10 @@ dashboard runs, as on a Ray of our own, what a killed controller held would be h
 the Ray lives. So the workers note it in the run's directory, whose one writer may free it.
 """
 
+import time
 from pathlib import Path
 
+import ray
 from ray import PlacementGroupID
 from ray.util.placement_group import (
     PlacementGroup,
@@ -16,6 +18,8 @@ from ray.util.placement_group import (
 )
 
 PLACEMENT = "placement.txt"
+_CALM_SECONDS = 1.0
+_MOST_SECONDS = 20.0
 
 
 def note_placement(run_path: Path) -> None:
@@ -33,5 +37,25 @@ def free_placement(run_path: Path) -> None:
     name = noted.read_text(encoding="ascii")
     known = placement_group_table()
     if known.get(name, {}).get("state") not in (None, "REMOVED"):
-        remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(name))))
+        _remove(name)
     noted.unlink()
+
+
+def free_awaited() -> None:
+    """Give back what this job's controllers were still waiting for; they must have been ended.
+
+    A controller whose job ends a moment before it does takes that for a fault and asks again, for a
+    job that is gone: nobody would take that back, and it would be given processors (Ray 2.60).
+    """
+    job = ray.get_runtime_context().get_job_id()  # with which names of its groups end
+    began = calm_since = time.monotonic()
+    while (now := time.monotonic()) < min(calm_since + _CALM_SECONDS, began + _MOST_SECONDS):
+        for name, group in placement_group_table().items():
+            if name.endswith(job) and group["state"] == "PENDING":
+                _remove(name)
+                calm_since = now
+        time.sleep(_CALM_SECONDS / 10)
+
+
+def _remove(name: str) -> None:
+    remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(name))))

@@ -1,11 +1,10 @@
-"""A run that is asked to stop: a signal becomes a file that the workers look for."""
+"""A run that is asked to stop by a signal; its workers look for a file that says so."""
 
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 
 from ray.train.torch import TorchTrainer
@@ -24,8 +23,10 @@ class StopRequest:
 
 
 @contextmanager
-def stop_on_signals(run_path: Path, *, has_begun: Callable[[], bool]) -> Iterator[StopRequest]:
-    """Let SIGTERM and Ctrl-C ask the run to save and end while the block runs; a second one kills.
+def stop_on_signals(
+    tell: Callable[[], object], *, has_begun: Callable[[], bool]
+) -> Iterator[StopRequest]:
+    """Let SIGTERM and Ctrl-C ask for an end with a checkpoint while the block runs; twice kills.
 
     Until workers have begun, which on a full cluster may take hours, nobody would hear it and there
     is nothing to save: the first one ends the block at once.
@@ -33,8 +34,8 @@ def stop_on_signals(run_path: Path, *, has_begun: Callable[[], bool]) -> Iterato
     Enter it after Ray has been initialised: Ray installs handlers of its own.
 
     Args:
-        run_path: The run.
-        has_begun: Whether its workers have.
+        tell: Tells those who train that they are to stop, where they do not read the request.
+        has_begun: Whether there is anybody to hear it.
 
     Raises:
         KeyboardInterrupt: Ctrl-C before that.
@@ -52,7 +53,7 @@ def stop_on_signals(run_path: Path, *, has_begun: Callable[[], bool]) -> Iterato
             signal.signal(known, handler)
         if not has_begun():
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
-        (run_path / STOP).touch()
+        tell()
         say("stopping after this step, with a checkpoint; once more to stop at once")
 
     for number in _SIGNALS:

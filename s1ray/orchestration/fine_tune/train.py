@@ -167,7 +167,7 @@ def run_train(plan: TrainPlan, *, worker: Worker = train_worker) -> Path:
         _forget_attempt(run, is_starting_over=is_starting_over)
         with (
             ray_session(recipe.ray),
-            stop_on_signals(run.path, has_begun=(run.path / START).exists) as stop,
+            stop_on_signals((run.path / STOP).touch, has_begun=(run.path / START).exists) as stop,
             watch_training(run.path, title="train", num_workers=recipe.sharding.num_workers),
         ):
             check_nodes(job, recipe.ray, traces_path=plan.traces_path)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from s1ray.orchestration.fine_tune.stopping import STOP
+from s1ray.orchestration.fine_tune.train_worker import START
 from s1ray.orchestration.run_directory.events import EVENTS, follow_lines
 from s1ray.orchestration.run_directory.lease import is_held_here
 from s1ray.orchestration.run_directory.runs import write_json
@@ -120,10 +121,16 @@ class FollowedTrial:
         return None
 
     def stop(self) -> None:
-        """End a training with a checkpoint; what has ended, or only evaluates, is left alone."""
+        """End a training with a checkpoint; all else is left to end with this process.
+
+        That is an evaluation, and a training whose workers wait for room.
+        """
         self._is_stopping.set()
+        training = self._plan.training.run.path
         while self._thread.is_alive() and not self._is_trained.is_set():
             # A training that another trial does, and this one waits for, is not this one's to end.
-            if is_held_here(self._plan.training.run.path):
-                (self._plan.training.run.path / STOP).touch()
+            if is_held_here(training):
+                if not (training / START).exists():
+                    return
+                (training / STOP).touch()
             self._thread.join(self._poll_seconds)

@@ -40,6 +40,7 @@ def run_sweep(plan: SweepPlan) -> Path:
 
     Raises:
         RuntimeError: Trials failed; the others went on, and the results hold what they gave.
+        SystemExit: SIGTERM or Ctrl-C stopped them.
     """
     if is_for_agents(plan.recipe):
         return run_board_sweep(plan)
@@ -62,7 +63,10 @@ def _do_trials(plan: SweepPlan) -> None:
     for curation in _curations(plan):
         run_curate(curation)
     with watch_trials(plan):
-        tune_trials(plan)
+        stopped_by = tune_trials(plan)
+    if stopped_by is not None:
+        show_trials(plan, title="stopped; the same command goes on from here")
+        raise SystemExit(128 + stopped_by)
 
 
 def _curations(plan: SweepPlan) -> list[CurationPlan]:

@@ -1,5 +1,7 @@
 """Trials on Ray Tune: as many at a time as the cluster holds, stopped early where that is asked.
 
+SIGTERM and Ctrl-C stop all of them, those that train with a checkpoint.
+
 Tune schedules and restarts; it keeps no state that is needed again. Its pickles are never read:
 where a sweep stands follows from the trials' own manifests, and what was stopped from a file each.
 """
@@ -21,11 +23,14 @@ from ray.tune.schedulers import (
     MedianStoppingRule,
     TrialScheduler,
 )
+from ray.tune.stopper import Stopper
 
 from s1ray.config.recipe import Recipe
 from s1ray.config.search import AshaConfig, MedianConfig, SchedulerConfig
 from s1ray.orchestration.answering.serve import start_serve
 from s1ray.orchestration.cluster.room import count_places
+from s1ray.orchestration.fine_tune.placement import free_awaited
+from s1ray.orchestration.fine_tune.stopping import StopRequest, stop_on_signals
 from s1ray.orchestration.run_directory.provenance import COMMAND
 from s1ray.orchestration.run_directory.runs import RefusedError
 from s1ray.orchestration.sweeps.following import FollowedTrial, Report, StopRecord
@@ -86,16 +91,35 @@ class StopRecorder(tune.Callback):
             stopped.write(Report(tokens=result["tokens"], loss=result["loss"]))
 
 
+class StopOnRequest(Stopper):
+    """Ends all trials as soon as somebody asked for it."""
+
+    def __init__(self, request: StopRequest) -> None:
+        """Look at this request."""
+        self._request = request
+
+    def __call__(self, trial_id: str, result: Mapping[str, Any]) -> bool:
+        """Return False: no trial ends alone."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether it was asked; Tune wants to know many times a second."""
+        return self._request.signal is not None
+
+
 def record_stop(plan: SweepPlan, trial: TrialPlan) -> StopRecord:
     """Return where it stands whether a trial of this sweep was stopped early."""
     return StopRecord(path=plan.stopped_path / f"{trial.run.name}.json")
 
 
-def tune_trials(plan: SweepPlan) -> None:
+def tune_trials(plan: SweepPlan) -> int | None:
     """Run every trial that is neither finished nor stopped, on the Ray that is connected.
 
     A trial's process asks for one byte of memory and nothing else: what it runs asks for its own
     processors, and would wait for ever for those that its own trial held.
+
+    Returns:
+        The signal that ended it before the trials were done; None where they are.
 
     Raises:
         RefusedError: Not even one trial fits the cluster.
@@ -109,15 +133,24 @@ def tune_trials(plan: SweepPlan) -> None:
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
         "RAY_AIR_NEW_OUTPUT": "0",
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",  # it would not say that there was a signal
     }
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    with stop_on_signals(lambda: None, has_begun=lambda: True) as request:
+        _build_tuner(plan, num_concurrent, stopper=StopOnRequest(request)).fit()
+    if request.signal is not None:
+        free_awaited()
+    return request.signal
+
+
+def _build_tuner(plan: SweepPlan, num_concurrent: int, *, stopper: Stopper) -> tune.Tuner:
     storage = plan.run.path / _TUNE_FILES
     shutil.rmtree(storage, ignore_errors=True)
     settings = plan.recipe.scheduler
     trainable = tune.with_resources(
         tune.with_parameters(TrialActor, plan=plan), PlacementGroupFactory([{"memory": 1}])
     )
-    tune.Tuner(
+    return tune.Tuner(
         trainable,
         param_space={_TRIAL: tune.grid_search(list(range(len(plan.trials))))},
         tune_config=tune.TuneConfig(
@@ -130,12 +163,13 @@ def tune_trials(plan: SweepPlan) -> None:
         run_config=RunConfig(
             name=plan.run.name,
             storage_path=str(storage),
+            stop=stopper,
             failure_config=FailureConfig(max_failures=settings.max_failures),
             checkpoint_config=CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             callbacks=[StopRecorder(plan)],
             verbose=0,
         ),
-    ).fit()
+    )
 
 
 def build_scheduler(config: SchedulerConfig) -> TrialScheduler:

@@ -14,6 +14,7 @@ import pytest
 from s1ray.orchestration.cluster.room import Need, describe_shortage
 from s1ray.orchestration.cluster.session import ROOT
 from tests.orchestration.processes import list_session, running
+from tests.orchestration.sweeps.sweeping import DATA, axes
 from tests.ray_nodes import Nodes, make_nodes, wait_for_port
 from tests.waiting import wait_until
 
@@ -140,7 +141,8 @@ deadline = time.monotonic() + 60
 while ray.available_resources().get("CPU") != 1.0 or any(
     group["state"] != "REMOVED" for group in placement_group_table().values()
 ):
-    assert time.monotonic() < deadline, (ray.available_resources(), placement_group_table())
+    held = [g for g in placement_group_table().values() if g["state"] != "REMOVED"]
+    assert time.monotonic() < deadline, (ray.available_resources(), held)
     time.sleep(0.2)
 """
 
@@ -170,4 +172,46 @@ def test_ctrl_c_ends_a_job_that_waits_for_room_and_leaves_nothing(
     assert not [*tmp_path.rglob("lease.json"), *tmp_path.rglob("stop")]
     assert list_session(process.pid) == []
     free = nodes.run(sys.executable, "-c", FREE, nodes.address)
+    assert free.returncode == 0, free.stderr
+
+
+HOLD = """
+import sys, time
+import ray
+ray.init(address=sys.argv[1], logging_level="ERROR", log_to_driver=False)
+class Holder: pass
+holder = ray.remote(num_cpus=1)(Holder).remote()
+ray.get(holder.__ray_ready__.remote())
+print("holding", flush=True)
+time.sleep(3600)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_ctrl_c_ends_a_sweep_whose_trial_waits_for_another_job(
+    tmp_path: Path, nodes: Nodes
+) -> None:
+    nodes.join("more", "--num-cpus=1")
+    other = [sys.executable, "-c", HOLD, nodes.address]
+    overrides = (*axes(data=DATA), "sharding.num_workers=2", f"ray.address={nodes.address}")
+    words = command("sweep", tmp_path / "runs", *overrides)
+    held, log = tmp_path / "held.txt", tmp_path / "said.txt"
+    with (
+        held.open("w") as told,
+        running(other, env=nodes.environment, stdout=told),
+        log.open("w") as said,
+    ):
+        wait_until(lambda: "holding" in held.read_text())
+        with running(
+            words, cwd=ROOT, env=nodes.environment, stderr=said, start_new_session=True
+        ) as process:
+            has_asked = partial(has_asked_ray, "train", tmp_path / "runs", log)
+            wait_until(has_asked, process=process, log=log)
+            os.killpg(process.pid, signal.SIGINT)
+            process.wait(60)
+        free = nodes.run(sys.executable, "-c", FREE, nodes.address)
+
+    assert process.returncode == 128 + signal.SIGINT, log.read_text()
+    assert list_session(process.pid) == []
     assert free.returncode == 0, free.stderr

@@ -14,7 +14,10 @@ from s1ray.orchestration.fine_tune.stopping import STOP, stop_on_signals
 def test_signal_before_any_worker_has_begun_ends_at_once(
     tmp_path: Path, number: signal.Signals, ends_with: type[BaseException]
 ) -> None:
-    with pytest.raises(ends_with), stop_on_signals(tmp_path, has_begun=lambda: False):
+    with (
+        pytest.raises(ends_with),
+        stop_on_signals((tmp_path / STOP).touch, has_begun=lambda: False),
+    ):
         signal.raise_signal(number)
 
     assert not (tmp_path / STOP).exists()
@@ -28,7 +31,7 @@ def test_signal_to_workers_that_have_begun_asks_them_to_stop_and_a_second_one_en
     try:
         with (
             pytest.raises(KeyboardInterrupt),
-            stop_on_signals(tmp_path, has_begun=lambda: True) as request,
+            stop_on_signals((tmp_path / STOP).touch, has_begun=lambda: True) as request,
         ):
             signal.raise_signal(number)
             assert request.signal == number

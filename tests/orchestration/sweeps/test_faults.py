@@ -13,6 +13,9 @@ import pytest
 from s1ray.orchestration.cluster.session import ROOT
 from s1ray.orchestration.run_directory.events import read_events
 from s1ray.orchestration.sweeps.plan import SweepPlan
+from s1ray.training.checkpoints.commit import read_manifest
+from s1ray.training.checkpoints.search import list_committed
+from s1ray.training.fine_tune import CHECKPOINTS
 from tests.orchestration.sweeps.sweeping import DATA, axes, plan_sweep
 from tests.orchestration.wandb_server import serve_wandb
 from tests.waiting import wait_until
@@ -70,22 +73,31 @@ def _check_trials(plan: SweepPlan) -> None:
         assert steps == list(range(1, NUM_STEPS + 1))
 
 
-def test_killed_driver_goes_on_with_the_trial_it_was_in(tmp_path: Path, home: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_ended_driver_goes_on_with_the_trial_it_was_in(
+    tmp_path: Path, home: Path, number: signal.Signals
+) -> None:
     storage = tmp_path / "runs"
     plan = plan_sweep(storage, *_overrides())
     sweep = _start(storage, home, *_overrides())
     _wait_for_the_middle(plan, sweep, home)
 
-    sweep.send_signal(signal.SIGKILL)
-    sweep.wait(60)
+    sweep.send_signal(number)
+    code = sweep.wait(60)
     first, second = plan.trials
+    training = second.training.run
     before = {path: path.stat().st_mtime_ns for path in first.run.path.iterdir()}
-    assert not second.training.run.is_finished
+    assert not training.is_finished
+    if number == signal.SIGTERM:  # it has had time for a checkpoint
+        assert code == 128 + number, (home / "sweep.log").read_text(encoding="utf-8")[-5000:]
+        [*_, last] = read_events(training.path)
+        kept = {read_manifest(path).step for path in list_committed(training.path / CHECKPOINTS)}
+        assert last["global_step"] in kept
     _finish(_start(storage, home, *_overrides()), home)
 
     _check_trials(plan)
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    described = json.loads((second.training.run.path / "run.json").read_text(encoding="utf-8"))
+    described = json.loads((training.path / "run.json").read_text(encoding="utf-8"))
     assert "checkpoints" in described["resumed_from"]
 
 
