@@ -195,7 +195,7 @@ def _fetch(name: str, hub: HubFile | None) -> Path:
     except (OSError, HfHubHTTPError) as error:
         raise ValueError(
             f"benchmark.{name}: {hub.file} of {hub.dataset}@{hub.revision} could not be fetched: "
-            f"{type(error).__name__}. Set benchmark.{name}.path to a local copy, or check the "
+            f"{str(error).rstrip('.')}. Set benchmark.{name}.path to a local copy, or check the "
             "network and, for gated data sets, that HF_TOKEN has access."
         ) from error
     return Path(fetched)

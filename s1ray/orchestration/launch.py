@@ -108,6 +108,7 @@ def _log_without_secrets() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.getLogger("huggingface_hub").propagate = False  # it has a handler of its own
 
 
 def _read_dry() -> bool:

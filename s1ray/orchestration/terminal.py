@@ -27,6 +27,8 @@ _begun: dict[Path, None] = {}
 LOG_SECONDS = 15.0
 """Between two progress lines where there is no terminal; no setting, since -q is, and every
 number stands in events.jsonl."""
+_WHOLE = 16
+"""Characters up to which a table's cell stays on one line; longer ones may be folded."""
 
 
 class Bar(Protocol):
@@ -126,7 +128,13 @@ def show_table(title: str, rows: list[dict[str, str]]) -> None:
     table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD)
     for name in rows[0] if rows else ():
         is_number = all(row[name].strip("+-±")[:1].isdigit() for row in rows)
-        table.add_column(Text(name), justify="right" if is_number else "left", overflow="fold")
+        longest = max(len(row[name]) for row in rows)
+        table.add_column(
+            Text(name),
+            justify="right" if is_number else "left",
+            overflow="fold",
+            min_width=min(longest, _WHOLE),
+        )
     for row in rows:
         table.add_row(*map(Text, row.values()))
     console.print(table)

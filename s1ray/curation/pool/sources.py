@@ -237,7 +237,7 @@ def fetch_from_hub(hub: HubConfig, *, name: str) -> Path:
     except (OSError, HfHubHTTPError) as error:
         raise ValueError(
             f"pool.sources.{name}: {hub.repository}@{hub.revision} could not be fetched: "
-            f"{type(error).__name__}. Check the network and, for gated data sets, that HF_TOKEN "
+            f"{str(error).rstrip('.')}. Check the network and, for gated data sets, that HF_TOKEN "
             f"has access; or set pool.root and pool.sources.{name}.files to local copies."
         ) from error
     for pattern in hub.files:

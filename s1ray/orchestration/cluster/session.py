@@ -4,13 +4,14 @@ import logging
 import os
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 
 import ray
 
 from s1ray.config.tracking import RayConfig
+from s1ray.orchestration.cluster.secrets_at_hand import TOKEN_PATH, find_token_file
 from s1ray.orchestration.cluster.security import refuse_open_cluster
 from s1ray.orchestration.terminal import say
 
@@ -59,6 +60,7 @@ def ray_session(
             log_to_driver=False,
             runtime_env={"env_vars": {"PYTHONPATH": python_path, **environment}},
         )
+        _hide_token()
     else:
         say(f"joining the Ray cluster at {address}")
         refuse_silence(address, answer_seconds=config.answer_seconds)
@@ -70,6 +72,14 @@ def ray_session(
         yield
     finally:
         ray.shutdown()
+
+
+def _hide_token() -> None:
+    """Keep Ray's token from this machine's other users: Ray 2.60 makes its file for all to read."""
+    token = find_token_file()
+    if token is not None and TOKEN_PATH not in os.environ:
+        with suppress(PermissionError):  # somebody else's, as a home can be
+            token.chmod(0o600)
 
 
 def is_own_ray() -> bool:

@@ -8,13 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import ray
-from ray.exceptions import RayError, RayTaskError, RuntimeEnvSetupError
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError, RuntimeEnvSetupError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from s1ray.orchestration.run_directory.runs import RefusedError
 
 FindFault = Callable[[tuple[str, ...]], str]
 """Asked on a node about paths; says what is wrong with them there, or nothing."""
+_PATIENCE = 120.0
+"""Seconds for a node to start a process and look; changes no result."""
 
 
 def refuse_unshared(path: Path, *, resource: str) -> None:
@@ -64,7 +66,7 @@ def _ask_others(find_fault: FindFault, paths: tuple[str, ...], *, resource: str)
     asked = [
         (node["NodeManagerAddress"], _ask(node["NodeID"], find_fault, paths)) for node in others
     ]
-    faults = [(address, hear_fault(answer)) for address, answer in asked]
+    faults = [(address, hear_fault(answer, within_seconds=_PATIENCE)) for address, answer in asked]
     return ", ".join(f"{address} ({fault})" for address, fault in faults if fault)
 
 
@@ -74,10 +76,12 @@ def _ask(node_id: str, find_fault: FindFault, paths: tuple[str, ...]) -> "ray.Ob
     return task.remote(paths)
 
 
-def hear_fault(answer: "ray.ObjectRef[str]") -> str:
+def hear_fault(answer: "ray.ObjectRef[str]", *, within_seconds: float) -> str:
     """Return the fault that a node found, or why it could not look; nothing where it has died."""
     try:
-        return ray.get(answer)
+        return ray.get(answer, timeout=within_seconds)
+    except GetTimeoutError:
+        return f"no answer within {within_seconds:g} s, as of a mount whose server is gone"
     except (RayTaskError, RuntimeEnvSetupError) as error:
         return str(error).strip().splitlines()[-1]
     except RayError:

@@ -1,6 +1,7 @@
 """What a node says of paths that it is asked about; whole clusters: tests/jobs/test_hosts.py."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def test_directory_that_is_not_there_cannot_be_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("ray_head")
-def test_node_that_cannot_look_has_a_fault_and_one_that_dies_has_none() -> None:
+def test_node_that_cannot_look_or_hangs_has_a_fault_and_one_that_dies_has_none() -> None:
     @ray.remote(num_cpus=0, max_retries=0)
     def look() -> str:
         raise ModuleNotFoundError("No module named 's1ray'")
@@ -39,5 +40,14 @@ def test_node_that_cannot_look_has_a_fault_and_one_that_dies_has_none() -> None:
     def die() -> str:
         os._exit(1)
 
-    assert hear_fault(look.remote()) == "ModuleNotFoundError: No module named 's1ray'"
-    assert hear_fault(die.remote()) == ""
+    @ray.remote(num_cpus=0, max_retries=0)
+    def hang() -> str:
+        time.sleep(600)
+        return ""
+
+    fault = "ModuleNotFoundError: No module named 's1ray'"
+    assert hear_fault(look.remote(), within_seconds=60) == fault
+    assert hear_fault(die.remote(), within_seconds=60) == ""
+    hanging = hang.remote()
+    assert hear_fault(hanging, within_seconds=0.5).startswith("no answer within 0.5 s")
+    ray.cancel(hanging, force=True)
