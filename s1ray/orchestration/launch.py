@@ -10,6 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -257,7 +258,8 @@ def explain_override(error: Exception) -> str:
 def _run_or_exit(run: Callable[[PlanT], Path | str], plan: PlanT) -> None:
     began = time.time()
     try:
-        result = run(plan)
+        with redirect_stdout(sys.stderr):  # Ray writes there, too; it is the result's alone
+            result = run(plan)
     except RefusedError as error:
         _refuse(str(error), has_begun=_has_finished_one(since=began))
     except Exception as error:

@@ -8,7 +8,11 @@ from typing import Any
 
 from s1ray.config.recipe import Recipe
 from s1ray.orchestration.dashboard.board_rows import leave_steps_behind
-from s1ray.orchestration.dashboard.tracking import is_replay_due, track
+from s1ray.orchestration.dashboard.tracking import (
+    is_replay_due,
+    resolve_mode,
+    track,
+)
 from s1ray.orchestration.run_directory.attempts import ATTEMPTS, time_attempt
 from s1ray.orchestration.run_directory.events import EVENTS
 from s1ray.orchestration.run_directory.keeping import describe_kept
@@ -125,6 +129,7 @@ def show_finished(run: Run, recipe: Recipe) -> None:
     """Say that a run was finished before, and replay it to W&B where that is due."""
     show_header(run.stage, run.path, kept="finished")
     if is_replay_due(run.path, recipe.tracking):
-        say(f"  replaying {run.name} to W&B")
+        is_offline = resolve_mode(recipe.tracking.mode) == "offline"
+        say(f"  recording {run.name} offline" if is_offline else f"  sending {run.name} to W&B")
         with track_stage(run, recipe):
             pass

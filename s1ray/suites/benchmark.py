@@ -22,7 +22,7 @@ from s1ray.orchestration.run_directory.provenance import (
 )
 from s1ray.orchestration.run_directory.runs import hash_identity, write_json
 from s1ray.orchestration.terminal import say
-from s1ray.suites.suite import Part, load_suite
+from s1ray.suites.suite import Part, check_parts, load_suite
 
 RESULT = "result.json"
 
@@ -43,7 +43,7 @@ def prepare_benchmark(config: BenchmarkJobConfig) -> BenchmarkPlan:
     """Read the suite's settings and choose its parts.
 
     Raises:
-        ValueError: There is no such suite, part or key.
+        ValueError: There is no such suite, part or key, or a part needs what is not here.
     """
     suite = load_suite(config.suite.kind)
     settings = validate(config.settings(), suite.SETTINGS, prefix="suite.")
@@ -56,6 +56,7 @@ def prepare_benchmark(config: BenchmarkJobConfig) -> BenchmarkPlan:
         )
     # In the suite's own order, each once: that names the directory.
     parts = {name: part for name, part in suite.PARTS.items() if name in chosen}
+    check_parts(suite, parts, settings)
     digest = hash_identity(settings.model_dump(mode="json"))
     names = [] if len(parts) == len(suite.PARTS) else parts
     paths = _make_absolute(config.paths)

@@ -1,6 +1,6 @@
 """What a suite is: settings of its own and named parts, each a comparison that stands alone."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol, cast
@@ -37,11 +37,30 @@ Part = Callable[[Any, PathsConfig], Outcome]
 sides compute the same."""
 
 
+Check = Callable[[Any], None]
+"""Takes the suite's settings and raises ValueError where this machine cannot measure a part."""
+
+
 class Suite(Protocol):
-    """A module of this package that measures something."""
+    """A module of this package that measures something.
+
+    Where parts need what not every machine has, its ``CHECKS`` say so by part, before any begins.
+    """
 
     SETTINGS: type[SuiteSettings]
     PARTS: Mapping[str, Part]
+
+
+def check_parts(suite: Suite, parts: Iterable[str], settings: SuiteSettings) -> None:
+    """Run a suite's checks of parts.
+
+    Raises:
+        ValueError: This machine cannot measure one of them.
+    """
+    checks: Mapping[str, Check] = getattr(suite, "CHECKS", {})
+    for name in parts:
+        if name in checks:
+            checks[name](settings)
 
 
 def load_suite(kind: str) -> Suite:

@@ -37,6 +37,22 @@ def test_preparation_that_fails_is_told_without_secrets_and_with_its_exit_code(
     assert SECRET not in said
 
 
+def test_result_stands_alone_on_standard_output_whatever_is_printed_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py", "experiment=tiny"])
+
+    def run(_: Recipe) -> str:
+        print("a worker died")  # noqa: T201 - as Ray does
+        return "runs/train/tiny"
+
+    launch(doc="", primary="recipe", schema=Recipe, prepare=lambda recipe: recipe, run=run)
+
+    said = capsys.readouterr()
+    assert said.out == "runs/train/tiny\n"
+    assert "a worker died" in said.err
+
+
 def _explain(primary: str, override: str) -> str:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         with pytest.raises(HydraException) as refused:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from s1ray.config.suites.job import BenchmarkJobConfig, SuiteSettings
 from s1ray.config.tracking import PathsConfig
@@ -66,10 +67,10 @@ def test_unknown_suite_is_refused() -> None:
         prepare_benchmark(config)
 
 
-def _choose_gpu(tmp_path: Path, *parts: str) -> BenchmarkPlan:
+def _choose(tmp_path: Path, kind: str, *parts: str) -> BenchmarkPlan:
     config = BenchmarkJobConfig.model_validate(
         {
-            "suite": read_choice("suite", "gpu"),
+            "suite": read_choice("suite", kind),
             "parts": parts or None,
             "paths": {"storage": str(tmp_path), "cache": None},
         }
@@ -78,15 +79,32 @@ def _choose_gpu(tmp_path: Path, *parts: str) -> BenchmarkPlan:
 
 
 def test_parts_are_measured_into_a_directory_of_their_own(tmp_path: Path) -> None:
-    whole = _choose_gpu(tmp_path)
-    slices, kernels = (
-        _choose_gpu(tmp_path, "slices"),
-        _choose_gpu(tmp_path, "cross_entropy", "attention"),
-    )
+    whole = _choose(tmp_path, "training")
+    balance = _choose(tmp_path, "training", "balance")
+    kernels = _choose(tmp_path, "training", "cross_entropy", "attention")
 
-    assert len({whole.directory, slices.directory, kernels.directory}) == 3
-    assert kernels.directory == _choose_gpu(tmp_path, "attention", "cross_entropy").directory
-    assert whole.directory == _choose_gpu(tmp_path, *whole.parts).directory
+    assert len({whole.directory, balance.directory, kernels.directory}) == 3
+    assert (
+        kernels.directory == _choose(tmp_path, "training", "attention", "cross_entropy").directory
+    )
+    assert whole.directory == _choose(tmp_path, "training", *whole.parts).directory
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_gpu_suite_without_a_gpu_is_refused_before_it_begins(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="torch finds none here"):
+        _choose(tmp_path, "gpu")
+
+
+def test_part_that_needs_another_interpreter_is_refused_before_the_others_begin(
+    tmp_path: Path,
+) -> None:
+    suite = read_choice("suite", "forcing") | {"vllm_python": str(tmp_path / "python")}
+    paths = {"storage": str(tmp_path), "cache": None}
+    told = {"suite": suite, "parts": ("sweep", "prefix"), "paths": paths}
+
+    with pytest.raises(ValueError, match="make test-vllm"):
+        prepare_benchmark(BenchmarkJobConfig.model_validate(told))
 
 
 def test_model_that_is_no_part_of_the_plan_suite_is_refused() -> None:

@@ -15,6 +15,7 @@ import threading
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -50,6 +51,8 @@ def track(
     error = run.path / ERROR
     error.unlink(missing_ok=True)
     keeper = None
+    if config.mode == "online" and not _is_logged_in():
+        _warn_of_no_key()
     if config.mode != "disabled":
         order = _write_order(run, config=config, group=group, settings=settings)
         keeper = _SinkKeeper(order, config)
@@ -165,8 +168,7 @@ def resolve_mode(mode: TrackingMode) -> Literal["online", "offline"]:
     asked = os.environ.get("WANDB_MODE") if mode in ("auto", "wandb_sweep") else mode
     if asked == "offline":
         return "offline"
-    is_logged_in = bool(os.environ.get("WANDB_API_KEY")) or _has_netrc_key()
-    return "online" if asked == "online" or is_logged_in else "offline"
+    return "online" if asked == "online" or _is_logged_in() else "offline"
 
 
 def is_replay_due(run_path: Path, config: TrackingConfig) -> bool:
@@ -185,7 +187,18 @@ def is_replay_due(run_path: Path, config: TrackingConfig) -> bool:
     return config.mode == "online" or newest.startswith(_OFFLINE)
 
 
-def _has_netrc_key() -> bool:
+@cache
+def _warn_of_no_key() -> None:
+    """Say it once for all stages of a job; a server that asks for none may take the runs."""
+    logger.warning(
+        "tracking.mode=online, but neither WANDB_API_KEY nor netrc has a key: what W&B refuses is "
+        "recorded offline. Log in with `wandb login` and give the same command again to send it."
+    )
+
+
+def _is_logged_in() -> bool:
+    if os.environ.get("WANDB_API_KEY"):
+        return True
     base = os.environ.get("WANDB_BASE_URL")
     hosts = (urlsplit(base).netloc,) if base else _KEY_HOSTS
     passwords = read_netrc()

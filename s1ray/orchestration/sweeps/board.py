@@ -4,9 +4,7 @@ Each combination that W&B chooses is one ``jobs.sweep`` of one trial. The steps 
 as ever, so that agents on several machines repeat nothing, and budgets stay inside one evaluation.
 """
 
-import sys
 from collections.abc import Mapping
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +45,7 @@ def run_board_sweep(plan: SweepPlan) -> Path:
         return plan.run.path
     import wandb  # noqa: PLC0415 - half a second that other sweeps need not pay
 
-    with redirect_stdout(sys.stderr):  # standard output is the result's alone
-        name = wandb.sweep(description, entity=tracking.entity, project=tracking.project)
+    name = wandb.sweep(description, entity=tracking.entity, project=tracking.project)
     place = "/".join(filter(None, [tracking.entity, tracking.project, name]))
     say(f"start agents here or on other machines: wandb agent --forward-signals {place}")
     return plan.run.path

@@ -4,6 +4,7 @@ Knows how sides are paired and sizes made; the sides themselves are in ``sides``
 """
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,7 +24,7 @@ from s1ray.suites.curation.pools import write_pool
 from s1ray.suites.curation.sides import ScreeningTask, choose_work
 from s1ray.suites.measuring.pairs import Spread, compare_pairs
 from s1ray.suites.measuring.process import Measured, measure_apart
-from s1ray.suites.suite import Outcome, Part
+from s1ray.suites.suite import Check, Outcome, Part
 
 
 def measure_pairs(settings: CurationSettings, _: PathsConfig) -> Outcome:
@@ -158,5 +159,20 @@ def _compare(rounds: Mapping[SideName, Sequence[Measured]]) -> dict[str, Any]:
     }
 
 
+def check_sides(settings: CurationSettings) -> None:
+    """Check that the peer is installed.
+
+    Raises:
+        ValueError: It is asked for, and it is not.
+    """
+    if "datasets" in {*settings.sides, *settings.whole_sides} and find_spec("datasets") is None:
+        raise ValueError(
+            "Hugging Face datasets is not installed. Install it with "
+            "`pip install -c constraints.txt -e '.[bench]'`, or leave it out: suite.sides and "
+            "suite.whole_sides."
+        )
+
+
 SETTINGS = CurationSettings
 PARTS: Mapping[str, Part] = {"pairs": measure_pairs, "scale": measure_scale}
+CHECKS: Mapping[str, Check] = dict.fromkeys(PARTS, check_sides)

@@ -9,8 +9,8 @@ from s1ray.orchestration.models import prepare_model
 from s1ray.suites.forcing.batches import measure_batches
 from s1ray.suites.forcing.server import measure_server
 from s1ray.suites.forcing.sweep import measure_sweep
-from s1ray.suites.forcing.vllm_parts import measure_on_vllm
-from s1ray.suites.suite import Outcome, Part
+from s1ray.suites.forcing.vllm_parts import find_python, measure_on_vllm
+from s1ray.suites.suite import Check, Outcome, Part
 
 
 def compare_rounds(settings: ForcingSettings, paths: PathsConfig) -> Outcome:
@@ -88,3 +88,15 @@ PARTS: Mapping[str, Part] = {
     "batches": compare_batches,
     "server": compare_server,
 }
+
+
+def check_vllm(settings: ForcingSettings) -> None:
+    """Check that there is an interpreter with vLLM.
+
+    Raises:
+        ValueError: There is none.
+    """
+    find_python(settings)
+
+
+CHECKS: Mapping[str, Check] = dict.fromkeys(("rounds", "prefix"), check_vllm)

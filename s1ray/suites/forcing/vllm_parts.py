@@ -24,21 +24,31 @@ from s1ray.suites.forcing.rounds import measure_rounds
 ROOT = Path(__file__).parents[3]
 
 
+def find_python(settings: ForcingSettings) -> Path:
+    """Return the interpreter that has vLLM.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if find_spec("vllm") is not None:
+        return Path(sys.executable)
+    python = ROOT / settings.vllm_python
+    if not python.is_file():
+        raise ValueError(
+            f"the parts rounds and prefix need vLLM, and suite.vllm_python={python} is not there. "
+            "Build its environment with `make test-vllm`, or name the parts that do not need it: "
+            "parts=[sweep,batches,server]."
+        )
+    return python
+
+
 def measure_on_vllm(part: str, settings: ForcingSettings, model_path: Path) -> dict[str, Any]:
     """Return a part (``rounds`` or ``prefix``), measured in an interpreter that has vLLM.
 
     Raises:
-        RuntimeError: There is none, or the measurement failed there.
+        RuntimeError: The measurement failed there.
     """
-    python = ROOT / settings.vllm_python
-    if find_spec("vllm") is not None:
-        python = Path(sys.executable)
-    elif not python.is_file():
-        raise RuntimeError(
-            f"this part needs vLLM, and suite.vllm_python={python} is not there. Build its "
-            "environment with `make test-vllm`, or name the parts that do not need it: "
-            "parts=[sweep,batches,server]."
-        )
+    python = find_python(settings)
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
