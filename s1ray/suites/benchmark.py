@@ -5,7 +5,7 @@ Knows no suite: what is measured stands in the suites' own modules.
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from s1ray.orchestration.run_directory.provenance import (
 )
 from s1ray.orchestration.run_directory.runs import hash_identity, write_json
 from s1ray.orchestration.terminal import say
-from s1ray.suites.suite import Part, check_parts, load_suite
+from s1ray.suites.suite import Check, Part, list_checks, load_suite
 
 RESULT = "result.json"
 
@@ -33,6 +33,8 @@ class BenchmarkPlan:
 
     settings: SuiteSettings
     parts: Mapping[str, Part]
+    checks: Sequence[Check] = ()
+    """Whether this machine can measure them."""
     paths: PathsConfig
     """Absolute: parts start processes elsewhere."""
     directory: Path
@@ -43,7 +45,7 @@ def prepare_benchmark(config: BenchmarkJobConfig) -> BenchmarkPlan:
     """Read the suite's settings and choose its parts.
 
     Raises:
-        ValueError: There is no such suite, part or key, or a part needs what is not here.
+        ValueError: There is no such suite, part or key,
     """
     suite = load_suite(config.suite.kind)
     settings = validate(config.settings(), suite.SETTINGS, prefix="suite.")
@@ -56,13 +58,13 @@ def prepare_benchmark(config: BenchmarkJobConfig) -> BenchmarkPlan:
         )
     # In the suite's own order, each once: that names the directory.
     parts = {name: part for name, part in suite.PARTS.items() if name in chosen}
-    check_parts(suite, parts, settings)
     digest = hash_identity(settings.model_dump(mode="json"))
     names = [] if len(parts) == len(suite.PARTS) else parts
     paths = _make_absolute(config.paths)
     return BenchmarkPlan(
         settings=settings,
         parts=parts,
+        checks=list_checks(suite, parts),
         paths=paths,
         directory=Path(paths.storage, "benchmark", "-".join([config.suite.kind, digest, *names])),
     )
@@ -77,7 +79,13 @@ def _make_absolute(paths: PathsConfig) -> PathsConfig:
 
 
 def run_benchmark(plan: BenchmarkPlan) -> str:
-    """Measure every part, write ``result.json`` after each, and return it as one line of JSON."""
+    """Measure every part, write ``result.json`` after each, and return it as one line of JSON.
+
+    Raises:
+        RefusedError: This machine cannot measure one of them; nothing was begun.
+    """
+    for check in plan.checks:
+        check(plan.settings)
     plan.directory.mkdir(parents=True, exist_ok=True)
     measured: dict[str, Any] = {}
     git = read_git_state(CODE)

@@ -38,7 +38,7 @@ sides compute the same."""
 
 
 Check = Callable[[Any], None]
-"""Takes the suite's settings and raises ValueError where this machine cannot measure a part."""
+"""Takes the suite's settings and raises RefusedError where this machine cannot measure a part."""
 
 
 class Suite(Protocol):
@@ -51,16 +51,10 @@ class Suite(Protocol):
     PARTS: Mapping[str, Part]
 
 
-def check_parts(suite: Suite, parts: Iterable[str], settings: SuiteSettings) -> None:
-    """Run a suite's checks of parts.
-
-    Raises:
-        ValueError: This machine cannot measure one of them.
-    """
+def list_checks(suite: Suite, parts: Iterable[str]) -> list[Check]:
+    """Return a suite's checks of parts, each once."""
     checks: Mapping[str, Check] = getattr(suite, "CHECKS", {})
-    for name in parts:
-        if name in checks:
-            checks[name](settings)
+    return list(dict.fromkeys(checks[name] for name in parts if name in checks))
 
 
 def load_suite(kind: str) -> Suite:

@@ -9,6 +9,7 @@ import torch
 
 from s1ray.config.suites.job import BenchmarkJobConfig, SuiteSettings
 from s1ray.config.tracking import PathsConfig
+from s1ray.orchestration.run_directory.runs import RefusedError
 from s1ray.suites.benchmark import BenchmarkPlan, prepare_benchmark, run_benchmark
 from s1ray.suites.suite import Outcome
 from tests.choices import read_choice
@@ -92,8 +93,12 @@ def test_parts_are_measured_into_a_directory_of_their_own(tmp_path: Path) -> Non
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_gpu_suite_without_a_gpu_is_refused_before_it_begins(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="torch finds none here"):
-        _choose(tmp_path, "gpu")
+    plan = _choose(tmp_path, "gpu")
+
+    with pytest.raises(RefusedError, match="torch finds none here"):
+        run_benchmark(plan)
+
+    assert not plan.directory.exists()
 
 
 def test_part_that_needs_another_interpreter_is_refused_before_the_others_begin(
@@ -103,8 +108,12 @@ def test_part_that_needs_another_interpreter_is_refused_before_the_others_begin(
     paths = {"storage": str(tmp_path), "cache": None}
     told = {"suite": suite, "parts": ("sweep", "prefix"), "paths": paths}
 
-    with pytest.raises(ValueError, match="make test-vllm"):
-        prepare_benchmark(BenchmarkJobConfig.model_validate(told))
+    plan = prepare_benchmark(BenchmarkJobConfig.model_validate(told))
+
+    with pytest.raises(RefusedError, match="make test-vllm"):
+        run_benchmark(plan)
+
+    assert not plan.directory.exists()
 
 
 def test_model_that_is_no_part_of_the_plan_suite_is_refused() -> None:

@@ -149,7 +149,9 @@ def check_token(nodes: Facts, *, is_beyond_loopback: bool, is_server_open: bool 
     ]
     if loose:
         return fail_check(
-            "token", f"its file can be read by others: {', '.join(loose)}", fix="chmod 600 the file"
+            "token",
+            f"its file can be read by others: {', '.join(loose)}",
+            fix="chmod 600 ~/.ray/auth_token, or what RAY_AUTH_TOKEN_PATH names there",
         )
     server = "" if is_server_open is None else ", the job server refuses strangers"
     return pass_check("token", f"demanded by {len(nodes)} nodes{server}")

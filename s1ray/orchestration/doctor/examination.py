@@ -64,7 +64,7 @@ class Examination:
     def _check_nodes(self) -> Finding:
         planned = self._config.cluster.num_nodes
         working = [node for node in self._nodes if node.has_devices]
-        found = f"{len(working)} that work, {planned} planned"
+        found = f"{planned} planned, {len(self._nodes)} up, {len(working)} with planned devices"
         if self._dead:
             found += f", {len(self._dead)} dead ({', '.join(self._dead)})"
         if len(working) == planned:

@@ -13,7 +13,7 @@ from s1ray.config.submit import SubmitConfig
 from s1ray.orchestration.submission.command import Command
 from s1ray.orchestration.terminal import complain
 from s1ray.planning.cluster import read_cluster
-from s1ray.planning.launcher import list_unfilled
+from s1ray.planning.launcher import PLACEHOLDER, Problem, list_unfilled
 from s1ray.planning.manifests import make_local_launcher, make_ray_job
 
 
@@ -91,6 +91,18 @@ def _refuse_unready(manifest: Manifest) -> None:
         )
 
 
+def _name_keys(config: SubmitConfig, problem: Problem) -> str:
+    """Return the keys of the configuration that an unfilled place is filled from, in brackets."""
+    placeholder = PLACEHOLDER.search(problem.message)
+    section = config.on_prem if config.target == "on_prem" else config.kuberay
+    keys = [
+        f"{config.target}.{key}"
+        for key, value in section.model_dump().items()
+        if placeholder and placeholder[0] in str(value)
+    ]
+    return f" ({', '.join(keys)})" if keys else ""
+
+
 def send_manifest(manifest: Manifest) -> str:
     """Hand the manifest to kubectl, or return it as YAML where it is only to be shown.
 
@@ -100,7 +112,7 @@ def send_manifest(manifest: Manifest) -> str:
     text = yaml.safe_dump(dict(manifest.content), sort_keys=False)
     unfilled = list_unfilled(manifest.content)
     for problem in unfilled:
-        complain(f"  {problem.path}: {problem.message}")
+        complain(f"  {problem.path}: {problem.message}{_name_keys(manifest.config, problem)}")
     if manifest.config.dry or manifest.config.target == "on_prem":
         return text
     command = ["kubectl", "create", "-f", "-"]

@@ -19,6 +19,7 @@ from s1ray.config.tracking import PathsConfig
 from s1ray.curation.pool.items import ProtectedQuestion
 from s1ray.curation.screening.screening import CurationRules
 from s1ray.grading.benchmarks import load_questions
+from s1ray.orchestration.run_directory.runs import RefusedError
 from s1ray.orchestration.terminal import say
 from s1ray.suites.curation.pools import write_pool
 from s1ray.suites.curation.sides import ScreeningTask, choose_work
@@ -163,10 +164,10 @@ def check_sides(settings: CurationSettings) -> None:
     """Check that the peer is installed.
 
     Raises:
-        ValueError: It is asked for, and it is not.
+        RefusedError: It is asked for, and it is not.
     """
     if "datasets" in {*settings.sides, *settings.whole_sides} and find_spec("datasets") is None:
-        raise ValueError(
+        raise RefusedError(
             "Hugging Face datasets is not installed. Install it with "
             "`pip install -c constraints.txt -e '.[bench]'`, or leave it out: suite.sides and "
             "suite.whole_sides."

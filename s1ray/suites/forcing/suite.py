@@ -94,7 +94,7 @@ def check_vllm(settings: ForcingSettings) -> None:
     """Check that there is an interpreter with vLLM.
 
     Raises:
-        ValueError: There is none.
+        RefusedError: There is none.
     """
     find_python(settings)
 

@@ -17,6 +17,7 @@ from typing import Any
 from s1ray.config.suites.forcing import ForcingSettings
 from s1ray.generation.build import build_engine
 from s1ray.generation.engine import Engine
+from s1ray.orchestration.run_directory.runs import RefusedError
 from s1ray.suites.forcing.chains import open_prompter
 from s1ray.suites.forcing.prefix import measure_prefix
 from s1ray.suites.forcing.rounds import measure_rounds
@@ -28,13 +29,13 @@ def find_python(settings: ForcingSettings) -> Path:
     """Return the interpreter that has vLLM.
 
     Raises:
-        ValueError: There is none.
+        RefusedError: There is none.
     """
     if find_spec("vllm") is not None:
         return Path(sys.executable)
     python = ROOT / settings.vllm_python
     if not python.is_file():
-        raise ValueError(
+        raise RefusedError(
             f"the parts rounds and prefix need vLLM, and suite.vllm_python={python} is not there. "
             "Build its environment with `make test-vllm`, or name the parts that do not need it: "
             "parts=[sweep,batches,server]."

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import torch
 
 from s1ray.config.suites.gpu import GpuSuiteSettings
+from s1ray.orchestration.run_directory.runs import RefusedError
 from s1ray.suites.gpu.slices import measure_slices
 from s1ray.suites.kernels import KERNELS
 from s1ray.suites.suite import Check, Part
@@ -17,10 +18,10 @@ def check_device(settings: GpuSuiteSettings) -> None:
     """Check that there is what the suite trains on.
 
     Raises:
-        ValueError: There is no CUDA device.
+        RefusedError: There is no CUDA device.
     """
     if settings.sharding.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
+        raise RefusedError(
             "suite=gpu measures an NVIDIA GPU, and torch finds none here. Run it where one is, "
             "with torch's CUDA build; suite=training measures on processors."
         )
