@@ -23,7 +23,7 @@ console = Console(stderr=True, highlight=False)
 _alarm = Console(stderr=True, highlight=False)
 """Speaks also where a job was told to be quiet."""
 _begun: dict[Path, None] = {}
-"""The run directories of this process, in the order of their headers."""
+"""The run directories of this job, in the order of their headers."""
 LOG_SECONDS = 15.0
 """Between two progress lines where there is no terminal; no setting, since -q is, and every
 number stands in events.jsonl."""
@@ -98,14 +98,19 @@ def show_header(stage: str, path: Path, *, kept: str) -> None:
         path: The run's directory.
         kept: What the directory holds already; empty for a new run.
     """
-    _begun[path] = None
+    note_run(path)
     state = f" ({kept} already)" if kept == "finished" else f" (goes on from {kept})"
     line = Text.assemble((f"{stage}:", "bold"), f" {path}", state if kept else "")
     console.print(line, soft_wrap=True)
 
 
+def note_run(path: Path) -> None:
+    """Count a run among this job's, also one that another of its processes did."""
+    _begun[path] = None
+
+
 def list_begun() -> tuple[Path, ...]:
-    """Return the run directories that this process began or found finished, in order.
+    """Return the run directories that this job began or found finished, in order.
 
     A suite's are gone when it has measured them.
     """

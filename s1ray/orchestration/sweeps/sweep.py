@@ -13,6 +13,7 @@ from s1ray.orchestration.report import REPORT, write_page
 from s1ray.orchestration.run_directory.attempts import time_attempt
 from s1ray.orchestration.run_directory.events import read_events
 from s1ray.orchestration.run_directory.runs import (
+    DESCRIPTION,
     finish_run,
     point_latest,
     update_description,
@@ -31,7 +32,7 @@ from s1ray.orchestration.sweeps.progress import (
     watch_trials,
 )
 from s1ray.orchestration.sweeps.tuning import tune_trials
-from s1ray.orchestration.terminal import say, show_header
+from s1ray.orchestration.terminal import note_run, say, show_header
 from s1ray.orchestration.training_data.curate import CurationPlan, run_curate
 
 
@@ -95,13 +96,26 @@ def _conclude(plan: SweepPlan, *, seconds: float) -> None:
         )
         files.append(REPORT)
         show_results(run.path)
+        say(f"report: {run.path / REPORT}")
     show_trials(plan, title=f"{run.name}: {seconds:.0f} s")
+    for path in _list_steps(plan):
+        note_run(path)
     failures = [
         trial for trial in plan.trials if find_state(plan, trial) not in (FINISHED, STOPPED)
     ]
     if failures:
         raise RuntimeError(_explain_failures(plan, failures))
     finish_run(run, files=files, summary={"trials": len(plan.trials)})
+
+
+def _list_steps(plan: SweepPlan) -> list[Path]:
+    """Return the run directories of what the trials did, in processes of their own."""
+    steps = [
+        os.path.normpath(trial.run.path / step)
+        for trial in plan.trials
+        for step in (read_json(trial.run.path / DESCRIPTION).get("steps") or {}).values()
+    ]
+    return [Path(step) for step in dict.fromkeys(steps)]
 
 
 def _explain_failures(plan: SweepPlan, failures: list[TrialPlan]) -> str:

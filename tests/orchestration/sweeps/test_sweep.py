@@ -17,6 +17,7 @@ from s1ray.orchestration.sweeps.plan import SweepPlan
 from s1ray.orchestration.sweeps.progress import FINISHED, STOPPED
 from s1ray.orchestration.sweeps.sweep import run_sweep
 from s1ray.orchestration.sweeps.tuning import record_stop
+from s1ray.orchestration.terminal import list_begun
 from tests.orchestration.sweeps.sweeping import axes, name_options, plan_sweep
 
 pytestmark = pytest.mark.usefixtures("ray_head")
@@ -30,6 +31,7 @@ class Swept:
 
     storage: Path
     complaint: str
+    begun: tuple[Path, ...]
 
 
 def _plan(storage: Path) -> SweepPlan:
@@ -44,7 +46,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory, ray_head: Path) -> Swept:
     storage = tmp_path_factory.mktemp("runs")
     with pytest.raises(RuntimeError) as failed:
         run_sweep(_plan(storage))
-    return Swept(storage, str(failed.value))
+    return Swept(storage, str(failed.value), list_begun())
 
 
 def _list_placement_groups() -> set[str]:
@@ -66,6 +68,8 @@ def test_failed_trials_are_reported_while_the_others_finish_and_share_their_trai
     }
     trained = {path.parent.name for path in (swept.storage / "train").glob("*/manifest.json")}
     assert trained == {plan.trials[0].training.run.name}
+    done = {path.parent.name for path in swept.begun if path.is_relative_to(swept.storage)}
+    assert done == {"sweep", "curate", "train", "evaluate"}
     assert not _list_placement_groups()
     assert ray.available_resources()["CPU"] == ray.cluster_resources()["CPU"]
 
