@@ -5,7 +5,8 @@ Examples:
     python -m jobs.compare a=runs/evaluate/RUN b=runs/evaluate/RUN allow=[items]
 
 Output:
-    A table of b minus a, and b/comparison.json.
+    A table: both accuracies, b minus a, n questions, how many samples differ; and the same in
+    b/comparison-A.json (A: the name of a).
 """
 
 from s1ray.config.compare import CompareConfig

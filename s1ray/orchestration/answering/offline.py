@@ -1,6 +1,7 @@
 """``jobs.compare`` and ``jobs.grade``: stored results looked at again; no model, no Ray."""
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from s1ray.orchestration.run_directory.runs import DESCRIPTION, write_json
 from s1ray.orchestration.terminal import complain, say, show_table
 from s1ray.records import AnswerKind
 
-COMPARISON = "comparison.json"
+_COMPARISON = "comparison-{}.json"
+"""Beside b's samples; a's name is in it, since b may be held against several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +40,8 @@ def prepare_compare(config: CompareConfig) -> ComparePlan:
     for name, path in (("a", Path(config.a)), ("b", Path(config.b))):
         if not (path / SAMPLES).is_file():
             raise ValueError(
-                f"{name}={path} is no evaluation run (it has no {SAMPLES}). Name the directories "
-                "that python -m jobs.evaluate printed last."
+                f"{name}={path} is no evaluation run (it has no {SAMPLES}). "
+                f"{_name_evaluations(path)}"
             )
         if not (path / DESCRIPTION).is_file():
             raise ValueError(
@@ -55,6 +57,17 @@ def prepare_compare(config: CompareConfig) -> ComparePlan:
     return ComparePlan(config=config, differs=named)
 
 
+def _name_evaluations(path: Path) -> str:
+    """Say which evaluations a run is made of, or where their names come from."""
+    described = path / DESCRIPTION
+    content = json.loads(described.read_text(encoding="utf-8")) if described.is_file() else {}
+    steps = [path / step for step in (content.get("steps") or {}).values()]
+    found = [os.path.relpath(step) for step in steps if (step / SAMPLES).is_file()]
+    if found:
+        return f"Its evaluations are {', '.join(found)}: name one of them."
+    return "Name the directories that python -m jobs.evaluate printed last."
+
+
 def run_compare(plan: ComparePlan) -> Path:
     """Print paired differences of b minus a; write them beside b's samples and return the file."""
     config = plan.config
@@ -66,7 +79,8 @@ def run_compare(plan: ComparePlan) -> Path:
         confidence=config.confidence,
         seed=config.seed,
     )
-    show_table("b minus a, percentage points", [_describe(item) for item in comparisons])
+    title = f"accuracy, and b minus a in points with its {config.confidence:.0%} interval"
+    show_table(title, [_describe(item) for item in comparisons])
     for comparison in comparisons:
         if comparison.divergences:
             first = comparison.divergences[0]
@@ -77,7 +91,7 @@ def run_compare(plan: ComparePlan) -> Path:
         warning = describe_resolution(comparison.difference)
         if warning:
             complain(f"{comparison.benchmark}/{comparison.policy}: {warning}")
-    path = Path(config.b) / COMPARISON
+    path = Path(config.b) / _COMPARISON.format(Path(config.a).resolve().name)
     content = {
         "a": config.a,
         "differs": [asdict(difference) for difference in plan.differs],
@@ -99,11 +113,13 @@ def _describe(comparison: Comparison) -> dict[str, str]:
     return {
         "benchmark": comparison.benchmark,
         "policy": comparison.policy,
-        "difference": f"{100 * difference.difference:+.1f}",
+        "a %": f"{100 * difference.accuracy_a:.1f}",
+        "b %": f"{100 * difference.accuracy_b:.1f}",
+        "b - a": f"{100 * difference.difference:+.1f}",
         "low": f"{100 * difference.low:+.1f}",
         "high": f"{100 * difference.high:+.1f}",
-        "questions": str(difference.num_items),
-        "differing samples": str(len(comparison.divergences)),
+        "n": str(difference.num_items),
+        "differ": str(len(comparison.divergences)),
     }
 
 

@@ -62,6 +62,35 @@ def test_comparison_is_written_beside_b_with_the_difference_and_what_else_differ
     ]
 
 
+def test_run_that_is_held_against_two_others_keeps_both_comparisons(tmp_path: Path) -> None:
+    b = _write_run(tmp_path / "b", "RR", model="one")
+    others = [
+        _write_run(tmp_path / name, marks, model="two")
+        for name, marks in (("a", "RW"), ("c", "WW"))
+    ]
+
+    paths = [
+        run_compare(prepare_compare(_parse("compare", CompareConfig, f"a={other}", f"b={b}")))
+        for other in others
+    ]
+
+    named = [json.loads(path.read_text(encoding="utf-8"))["a"] for path in paths]
+    assert named == [str(other) for other in others]
+
+
+def test_run_of_several_stages_is_refused_with_its_evaluations(tmp_path: Path) -> None:
+    evaluation = _write_run(tmp_path / "tiny-trained", "R", model="one")
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    steps = {"curate": "../nowhere", "trained": "../tiny-trained"}
+    (whole / "run.json").write_text(json.dumps({"steps": steps}), encoding="utf-8")
+
+    with pytest.raises(ValueError, match=r"tiny-trained: name one of them") as refused:
+        prepare_compare(_parse("compare", CompareConfig, f"a={whole}", f"b={evaluation}"))
+
+    assert "nowhere" not in str(refused.value)
+
+
 def test_comparison_of_two_protocols_is_refused(tmp_path: Path) -> None:
     a = _write_run(tmp_path / "a", "R", model="one")
     b = _write_run(tmp_path / "b", "R", model="one", dtype="float32")
