@@ -15,6 +15,7 @@ from s1ray.reporting.reading.records import Evaluation, Experiment, Results, Run
 from s1ray.reporting.reading.samples import Injections, SampleFile, Samples, read_samples
 from s1ray.reporting.reading.series import (
     Names,
+    find_evaluations,
     join_results,
     label_experiments,
     name_models,
@@ -83,7 +84,9 @@ def read_contents(
     experiments = tuple(read_experiment(path) for path in dict.fromkeys(run_dirs))
     results = [read_results(experiment) for experiment in experiments]
     told_apart = label_experiments(experiments, given=labels)
-    names = name_models(results, labels=told_apart)
+    names = name_models(
+        results, evaluations=list(map(find_evaluations, experiments)), labels=told_apart
+    )
     runs = [run for experiment in experiments for run in experiment.runs]
     evaluations = list_evaluations(experiments, names)
     suffixes = told_apart if len(experiments) > 1 else ("",)

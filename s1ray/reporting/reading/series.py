@@ -63,15 +63,27 @@ def find_selection(experiment: Experiment) -> str:
     return str(selection.get("kind") or "") if isinstance(selection, dict) else ""
 
 
-def name_models(results: Sequence[Results], *, labels: Sequence[str]) -> tuple[Names, ...]:
+def find_evaluations(experiment: Experiment) -> Mapping[str, str]:
+    """Return the name of the run in which each model of an experiment was evaluated."""
+    return {run.model: run.name for run in experiment.select_stage("evaluate") if run.model}
+
+
+def name_models(
+    results: Sequence[Results],
+    *,
+    evaluations: Sequence[Mapping[str, str]],
+    labels: Sequence[str],
+) -> tuple[Names, ...]:
     """Return the names of each experiment's models.
 
-    One experiment's models keep their names. Of several, a model with the same points in all of
-    them, such as the base model, is one series; where each has a single other model, that is named
-    by the experiment's label alone.
+    One experiment's models keep their names. Of several, a model whose evaluation is the same run
+    in all of them, such as the base model's, is one series; where each has a single other model,
+    that is named by the experiment's label alone.
 
     Args:
         results: Of each experiment.
+        evaluations: Of each, from ``find_evaluations``. Equal scores of different runs are a
+            coincidence; of models without a known run they are all there is to go by.
         labels: What tells them apart.
     """
     models = [list(dict.fromkeys(point.model for point in result.points)) for result in results]
@@ -80,7 +92,8 @@ def name_models(results: Sequence[Results], *, labels: Sequence[str]) -> tuple[N
     shared = {
         model
         for model in models[0]
-        if len({tuple(p for p in result.points if p.model == model) for result in results}) == 1
+        if len({known.get(model) for known in evaluations}) == 1
+        and len({tuple(p for p in result.points if p.model == model) for result in results}) == 1
     }
     own = [[model for model in names if model not in shared] for names in models]
     is_single = all(len(names) <= 1 for names in own)

@@ -16,6 +16,7 @@ from tests.reporting.fake_runs import write_curation, write_run
 from tests.reporting.points import POINT
 
 BASE = replace(POINT, model="base")
+SHARED = {"base": "tiny-base-0001"}
 
 
 def results(*points: object) -> Results:
@@ -65,7 +66,7 @@ def test_model_that_all_share_is_one_series_and_the_other_goes_by_its_label() ->
     large = results(BASE, replace(POINT, accuracy=0.9))
     labels = ["1,000 traces", "59,000 traces"]
 
-    names = name_models([small, large], labels=labels)
+    names = name_models([small, large], evaluations=[SHARED, SHARED], labels=labels)
     joined = join_results(list(map(rename_results, [small, large], names, labels)))
 
     assert [(point.model, point.accuracy) for point in joined.points] == [
@@ -80,13 +81,23 @@ def test_several_models_of_a_run_keep_their_names_beside_its_label() -> None:
     one = results(BASE, POINT)
     two = results(replace(BASE, accuracy=0.1), replace(POINT, accuracy=0.9))
 
-    first, second = name_models([one, two], labels=["a", "b"])
+    first, second = name_models([one, two], evaluations=[SHARED, SHARED], labels=["a", "b"])
 
     assert first == {"base": "base, a", "trained": "trained, a"}
     assert second["trained"] == "trained, b"
 
 
 def test_models_of_one_run_keep_their_names() -> None:
-    assert name_models([results(BASE, POINT)], labels=["a"]) == (
+    assert name_models([results(BASE, POINT)], evaluations=[SHARED], labels=["a"]) == (
         {"base": "base", "trained": "trained"},
     )
+
+
+def test_two_models_with_equal_scores_stay_two() -> None:
+    same = results(BASE, POINT)
+    evaluations = [SHARED | {POINT.model: f"tiny-trained-{number}"} for number in range(2)]
+
+    first, second = name_models([same, same], evaluations=evaluations, labels=["a", "b"])
+
+    assert first == {"base": "base", POINT.model: "a"}
+    assert second == {"base": "base", POINT.model: "b"}
