@@ -64,8 +64,12 @@ def find_selection(experiment: Experiment) -> str:
 
 
 def find_evaluations(experiment: Experiment) -> Mapping[str, str]:
-    """Return the name of the run in which each model of an experiment was evaluated."""
-    return {run.model: run.name for run in experiment.select_stage("evaluate") if run.model}
+    """Return the hash of the run in which each model of an experiment was evaluated.
+
+    Without the name before it, which the experiment gives: it is no part of what was done.
+    """
+    evaluated = (run for run in experiment.select_stage("evaluate") if run.model)
+    return {run.model: run.name.rpartition("-")[2] for run in evaluated}
 
 
 def name_models(

@@ -16,7 +16,7 @@ from tests.reporting.fake_runs import write_curation, write_run
 from tests.reporting.points import POINT
 
 BASE = replace(POINT, model="base")
-SHARED = {"base": "tiny-base-0001"}
+SHARED = {"base": "0001"}
 
 
 def results(*points: object) -> Results:
@@ -95,7 +95,7 @@ def test_models_of_one_run_keep_their_names() -> None:
 
 def test_two_models_with_equal_scores_stay_two() -> None:
     same = results(BASE, POINT)
-    evaluations = [SHARED | {POINT.model: f"tiny-trained-{number}"} for number in range(2)]
+    evaluations = [SHARED | {POINT.model: f"000{number}"} for number in range(2)]
 
     first, second = name_models([same, same], evaluations=evaluations, labels=["a", "b"])
 
