@@ -45,7 +45,10 @@ def label_experiments(
     for labels, known in ((plain, sizes), (by_kind, [*sizes, *kinds])):
         if all(known) and len(set(labels)) == len(labels):
             return tuple(labels)
-    return tuple(experiment.head.name for experiment in experiments)
+    names = tuple(experiment.head.name for experiment in experiments)
+    if len(set(names)) < len(names):  # one run in two storages
+        return tuple(str(experiment.head.path) for experiment in experiments)
+    return names
 
 
 def count_traces(experiment: Experiment) -> int:

@@ -53,6 +53,12 @@ def test_runs_that_differ_in_neither_go_by_their_names(tmp_path: Path) -> None:
     assert label_experiments([one, two], given=None) == ("a", "b")
 
 
+def test_one_run_in_two_storages_goes_by_its_paths(tmp_path: Path) -> None:
+    runs = [write_sized(tmp_path / place, "a", num_traces=3, kind="random") for place in "xy"]
+
+    assert label_experiments(runs, given=None) == tuple(str(run.head.path) for run in runs)
+
+
 @pytest.mark.parametrize("given", [["x"], ["x", "x"]])
 def test_labels_that_do_not_tell_runs_apart_are_refused(tmp_path: Path, given: list[str]) -> None:
     runs = [write_sized(tmp_path, name, num_traces=3, kind="random") for name in "ab"]
