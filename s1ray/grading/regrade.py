@@ -6,6 +6,7 @@ module does not know which system wrote the rows, and prints nothing.
 
 import gzip
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -64,30 +65,35 @@ class _StoredAnswer:
     """None where the row has no verdict."""
 
 
-def regrade(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredAnswers:
+    """A file's rows, found good to be graded and written back."""
+
+    rows: Sequence[Row]
+    answers: Sequence[_StoredAnswer]
+    """Of each row."""
+
+
+def read_stored(
     input_path: Path,
     *,
     output_path: Path,
     fields: GradeFields,
     answer_kind: AnswerKind,
-    max_pending: int,
-    config: GradingConfig,
-    judge: Judge | None = None,
-) -> RegradeReport:
-    """Grade every row of a file and write it back, as JSONL.
+    forms: Sequence[AnswerForm],
+) -> StoredAnswers:
+    """Read and check every row of a file; nothing is graded and nothing written.
 
     Args:
         input_path: JSONL, JSON, CSV (each also .gz) or Parquet.
-        output_path: Written whole or not at all; must not be the input.
+        output_path: Where the rows are to be written back; must not be the input.
         fields: Where a row holds what.
         answer_kind: Of rows that do not say.
-        max_pending: Rows under way at a time.
-        config: The grader's rules and processes.
-        judge: Asked where no layer found an answer equal.
+        forms: In which a worked solution states its answer.
 
     Raises:
-        ValueError: The input cannot be read or is the output, or a row lacks a field, its verdict,
-            or what can be written back; nothing was graded then.
+        ValueError: The input cannot be read or is the output, the output cannot be written, or a
+            row lacks a field, its verdict, or what can be written back.
     """
     _check_paths(input_path, output_path)
     rows = _read_writable_rows(input_path)
@@ -96,19 +102,40 @@ def regrade(
         for index, row in enumerate(rows)
     ]
     _check_verdicts(rows, fields.verdict, file=input_path.name)
-    stored = [
+    answers = [
         _StoredAnswer(
             id=_read_id(row, fields.id, index=index, where=_place(index, input_path)),
-            item=replace(item, gold=_read_gold(item, forms=config.forms)),
+            item=replace(item, gold=_read_gold(item, forms=forms)),
             was_correct=_read_stored(row, fields.verdict, index=index),
         )
         for index, (row, item) in enumerate(zip(rows, items, strict=True))
     ]
+    return StoredAnswers(rows=rows, answers=answers)
+
+
+def regrade(
+    stored: StoredAnswers,
+    *,
+    output_path: Path,
+    max_pending: int,
+    config: GradingConfig,
+    judge: Judge | None = None,
+) -> RegradeReport:
+    """Grade every row of a file and write it back, as JSONL.
+
+    Args:
+        stored: As ``read_stored`` found them.
+        output_path: Written whole or not at all.
+        max_pending: Rows under way at a time.
+        config: The grader's rules and processes.
+        judge: Asked where no layer found an answer equal.
+    """
     output_path.parent.mkdir(parents=True, exist_ok=True)
+    items = (answer.item for answer in stored.answers)
     with GraderPool(config, judge=judge) as pool:
-        graded = list(pool.grade_all((answer.item for answer in stored), max_pending=max_pending))
-    _write(output_path, rows=rows, graded=graded)
-    return _compare(stored, graded)
+        graded = list(pool.grade_all(items, max_pending=max_pending))
+    _write(output_path, rows=stored.rows, graded=graded)
+    return _compare(stored.answers, graded)
 
 
 def _check_paths(input_path: Path, output_path: Path) -> None:
@@ -116,6 +143,14 @@ def _check_paths(input_path: Path, output_path: Path) -> None:
         raise ValueError(f"input={input_path} is no file. Give the path of one.")
     if output_path.resolve() == input_path.resolve():
         raise ValueError(f"output={output_path} is the input. Give another output.")
+    if output_path.is_dir():
+        raise ValueError(f"output={output_path} is a directory. Give the path of a file.")
+    above = next(path for path in output_path.absolute().parents if path.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise ValueError(
+            f"output={output_path} cannot be written: {above} is no directory that can be written "
+            "in. Give another output."
+        )
 
 
 def _read_writable_rows(path: Path) -> list[Row]:
