@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from s1ray.config.base import Section
 from s1ray.config.secrecy import list_exposed
 from s1ray.orchestration.cluster.secrets_at_hand import RedactingFormatter, list_secrets_at_hand
-from s1ray.orchestration.command_line import EXIT_BAD_INPUT, end_cleanly
+from s1ray.orchestration.command_line import EXIT_BAD_INPUT, NOT_STARTED, end_cleanly
 from s1ray.orchestration.flags import check_flags, describe_flags
 from s1ray.orchestration.mistakes import explain_override, explain_validation
 from s1ray.orchestration.run_directory.attempts import read_attempts
@@ -246,7 +246,7 @@ def _run_or_exit(run: Callable[[PlanT], Path | str], plan: PlanT) -> None:
     try:
         result = run(plan)
     except RefusedError as error:
-        _refuse(str(error), has_begun=_has_finished_one(since=began))
+        _refuse(str(error), state=_describe_begun(since=began))
     except Exception as error:
         _fail(error)
     if list_begun():
@@ -254,13 +254,16 @@ def _run_or_exit(run: Callable[[PlanT], Path | str], plan: PlanT) -> None:
     print_result(str(result))
 
 
-def _has_finished_one(*, since: float) -> bool:
-    """Whether a run was worked on since then, in Unix seconds, and is finished."""
-    return any(
-        read_manifest(path) is not None and read_attempts(path)[-1].began >= since
+def _describe_begun(*, since: float) -> str:
+    """Return what a refusal leaves of the runs that were worked on since then, in Unix seconds."""
+    begun = [
+        path
         for path in list_begun()
-        if read_attempts(path)
-    )
+        if (attempts := read_attempts(path)) and attempts[-1].began >= since
+    ]
+    if any(read_manifest(path) is not None for path in begun):
+        return "refused; what was done before is kept"
+    return "refused; nothing was finished" if begun else NOT_STARTED
 
 
 def _fail(error: Exception) -> NoReturn:
@@ -269,9 +272,6 @@ def _fail(error: Exception) -> NoReturn:
     sys.exit(EXIT_FAILED)
 
 
-def _refuse(message: str, *, has_begun: bool = False) -> NoReturn:
-    state = (
-        "refused; what was done before is kept" if has_begun else "bad input, nothing was started"
-    )
+def _refuse(message: str, *, state: str = NOT_STARTED) -> NoReturn:
     complain(f"{state}:\n{message}")
     sys.exit(EXIT_BAD_INPUT)

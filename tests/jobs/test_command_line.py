@@ -17,6 +17,12 @@ from tests.orchestration.processes import hold_elsewhere
 from tests.recipes import TRACE, compose_tiny
 
 TAKE_DRY = {"curate", "distill", "train", "evaluate", "reproduce", "sweep", "submit"}
+WORDS = (
+    *("Add two to", "How old is", "Which city has", "Count the legs of", "Name a river of"),
+    *("Divide ten by", "Who wrote", "What colour is", "Where grows", "Why does it rain on"),
+    *("When began", "Multiply with itself"),
+)
+"""Questions that are no copies of each other."""
 JOBS = sorted(path.stem for path in (ROOT / "jobs").glob("[!_]*.py"))
 
 
@@ -261,6 +267,36 @@ def test_outputs_that_cannot_be_graded_are_refused_before_any_is(
     assert (code, "Traceback" in output) == (2, False)
     assert all(word in output for word in words), output
     assert sorted(tmp_path.iterdir()) == [bad, good]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ("", ["12 of 12 rows of source mine are bad", "no column question; there is q, a"]),
+        ("{named}", ["only 12 questions", "deduplicate 12 -> 12", "nothing was finished"]),
+    ],
+)
+def test_pool_that_is_no_good_is_refused_with_the_counts_so_far(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    changes: str,
+    words: list[str],
+) -> None:
+    rows = [f'{{"q": "{word} {number}", "a": "{number}"}}\n' for number, word in enumerate(WORDS)]
+    (tmp_path / "rows.jsonl").write_text("".join(rows), encoding="utf-8")
+    columns = "pool.sources.mine.columns"
+    named = (
+        f"""{columns}.question='"{{q}}"' {columns}.answer='"{{a}}"' {columns}.solution=null """
+        f"{columns}.domain=null selection.num_questions=50"
+    )
+    given = f"experiment=tiny pool=files pool.root={tmp_path} paths.storage={tmp_path / 'runs'}"
+
+    command = f"curate {given} {changes.format(named=named)}"
+    code, output = _run(monkeypatch, capsys, command)
+
+    assert (code, "Traceback" in output, "nothing was started" in output) == (2, False, False)
+    assert all(word in " ".join(output.split()) for word in words), output
 
 
 @pytest.mark.parametrize("job", JOBS)
