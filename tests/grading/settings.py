@@ -5,7 +5,8 @@ from typing import Any
 
 from s1ray.config.grade import GradeFields
 from s1ray.config.grading import GradingConfig
-from s1ray.grading.regrade import RegradeReport, read_stored, regrade
+from s1ray.grading.regrade import RegradeReport, regrade
+from s1ray.grading.stored_answers import read_stored
 from s1ray.records import AnswerKind
 from tests.choices import read_choice
 

@@ -10,7 +10,8 @@ from s1ray.config.grade import GradeConfig
 from s1ray.evaluation.comparison import Comparison, compare_samples, describe_resolution
 from s1ray.evaluation.protocol import ProtocolDifference, check_differences, find_differences
 from s1ray.evaluation.store import SAMPLES, read_samples
-from s1ray.grading.regrade import StoredAnswers, describe, read_stored, regrade
+from s1ray.grading.regrade import describe, regrade
+from s1ray.grading.stored_answers import StoredAnswers, read_stored
 from s1ray.orchestration.answering.judge import check_judge, open_judge
 from s1ray.orchestration.run_directory.runs import DESCRIPTION, write_json
 from s1ray.orchestration.terminal import complain, say, show_table
