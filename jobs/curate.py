@@ -11,9 +11,14 @@ Output:
 
 from s1ray.config.recipe import Recipe
 from s1ray.orchestration.launch import launch
-from s1ray.orchestration.training_data.curate import prepare_curate, run_curate
+from s1ray.orchestration.training_data.curate import CurationPlan, prepare_curate, run_curate
 
 if __name__ == "__main__":
     launch(
-        doc=__doc__ or "", primary="recipe", schema=Recipe, prepare=prepare_curate, run=run_curate
+        doc=__doc__ or "",
+        primary="recipe",
+        schema=Recipe,
+        prepare=prepare_curate,
+        run=run_curate,
+        list_steps=CurationPlan.list_steps,
     )

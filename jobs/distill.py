@@ -11,7 +11,7 @@ Output:
 
 from s1ray.config.recipe import Recipe
 from s1ray.orchestration.launch import launch
-from s1ray.orchestration.training_data.distill import prepare_distill, run_distill
+from s1ray.orchestration.training_data.distill import DistillPlan, prepare_distill, run_distill
 
 if __name__ == "__main__":
     launch(
@@ -20,4 +20,5 @@ if __name__ == "__main__":
         schema=Recipe,
         prepare=prepare_distill,
         run=run_distill,
+        list_steps=DistillPlan.list_steps,
     )

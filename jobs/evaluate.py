@@ -11,7 +11,7 @@ Output:
 """
 
 from s1ray.config.recipe import Recipe
-from s1ray.orchestration.answering.evaluate import prepare_evaluate, run_evaluate
+from s1ray.orchestration.answering.evaluate import TargetPlan, prepare_evaluate, run_evaluate
 from s1ray.orchestration.launch import launch
 
 if __name__ == "__main__":
@@ -21,4 +21,5 @@ if __name__ == "__main__":
         schema=Recipe,
         prepare=prepare_evaluate,
         run=run_evaluate,
+        list_steps=TargetPlan.list_steps,
     )

@@ -11,7 +11,7 @@ Output:
 
 from s1ray.config.recipe import Recipe
 from s1ray.orchestration.launch import launch
-from s1ray.orchestration.reproduce import prepare_reproduce, run_reproduce
+from s1ray.orchestration.reproduce import ReproducePlan, prepare_reproduce, run_reproduce
 
 if __name__ == "__main__":
     launch(
@@ -20,4 +20,5 @@ if __name__ == "__main__":
         schema=Recipe,
         prepare=prepare_reproduce,
         run=run_reproduce,
+        list_steps=ReproducePlan.list_steps,
     )

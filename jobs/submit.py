@@ -14,7 +14,7 @@ from functools import partial
 
 from s1ray.config.submit import SubmitConfig
 from s1ray.orchestration.launch import launch
-from s1ray.orchestration.submission.command import split_arguments
+from s1ray.orchestration.submission.command import FLAGS, split_arguments
 from s1ray.orchestration.submission.submit import prepare_submit, run_submit
 
 if __name__ == "__main__":
@@ -25,4 +25,5 @@ if __name__ == "__main__":
         schema=SubmitConfig,
         prepare=partial(prepare_submit, words=words),
         run=run_submit,
+        flags=FLAGS,
     )

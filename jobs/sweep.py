@@ -10,7 +10,7 @@ Output:
 
 from s1ray.config.recipe import Recipe
 from s1ray.orchestration.launch import launch_with_overrides
-from s1ray.orchestration.sweeps.plan import prepare_sweep
+from s1ray.orchestration.sweeps.plan import SweepPlan, prepare_sweep
 from s1ray.orchestration.sweeps.sweep import run_sweep
 
 if __name__ == "__main__":
@@ -20,4 +20,5 @@ if __name__ == "__main__":
         schema=Recipe,
         prepare=prepare_sweep,
         run=run_sweep,
+        list_steps=SweepPlan.list_steps,
     )

@@ -11,8 +11,15 @@ Output:
 """
 
 from s1ray.config.recipe import Recipe
-from s1ray.orchestration.fine_tune.train import prepare_train, run_train
+from s1ray.orchestration.fine_tune.train import TrainPlan, prepare_train, run_train
 from s1ray.orchestration.launch import launch
 
 if __name__ == "__main__":
-    launch(doc=__doc__ or "", primary="recipe", schema=Recipe, prepare=prepare_train, run=run_train)
+    launch(
+        doc=__doc__ or "",
+        primary="recipe",
+        schema=Recipe,
+        prepare=prepare_train,
+        run=run_train,
+        list_steps=TrainPlan.list_steps,
+    )

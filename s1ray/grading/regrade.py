@@ -8,18 +8,16 @@ import gzip
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
-from s1ray.config.grade import GradeFields
-from s1ray.config.grading import AnswerForm, GradingConfig
+from s1ray.config.grading import GradingConfig
 from s1ray.grading.equivalence import Judge
-from s1ray.grading.extraction import extract_answer
-from s1ray.grading.pool import GraderPool, GradingItem
-from s1ray.records import AnswerKind, GradedAnswer, Verdict
-from s1ray.row_files import Row, read_placed_rows
+from s1ray.grading.pool import GraderPool
+from s1ray.grading.stored_answers import StoredAnswer, StoredAnswers
+from s1ray.records import GradedAnswer, Verdict
+from s1ray.row_files import Row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,22 +52,10 @@ class RegradeReport:
         return 1 - len(self.disagreements) / self.num_compared
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _StoredAnswer:
-    """What a row says: an answer to grade, and how others graded it."""
-
-    id: str
-    item: GradingItem
-    was_correct: bool | None
-    """None where the row has no verdict."""
-
-
 def regrade(
-    input_path: Path,
+    stored: StoredAnswers,
     *,
     output_path: Path,
-    fields: GradeFields,
-    answer_kind: AnswerKind,
     max_pending: int,
     config: GradingConfig,
     judge: Judge | None = None,
@@ -77,67 +63,21 @@ def regrade(
     """Grade every row of a file and write it back, as JSONL.
 
     Args:
-        input_path: JSONL, JSON, CSV (each also .gz) or Parquet.
-        output_path: Written whole or not at all; must not be the input.
-        fields: Where a row holds what.
-        answer_kind: Of rows that do not say.
+        stored: As ``read_stored`` found them.
+        output_path: Written whole or not at all.
         max_pending: Rows under way at a time.
         config: The grader's rules and processes.
         judge: Asked where no layer found an answer equal.
-
-    Raises:
-        ValueError: The input cannot be read or is the output, or a row lacks a field, its verdict,
-            or what can be written back; nothing was graded then.
     """
-    _check_paths(input_path, output_path)
-    rows = _read_writable_rows(input_path)
-    items = [
-        _read_item(row, where=_place(index, input_path), fields=fields, kind=answer_kind)
-        for index, row in enumerate(rows)
-    ]
-    _check_verdicts(rows, fields.verdict, file=input_path.name)
-    stored = [
-        _StoredAnswer(
-            id=_read_id(row, fields.id, index=index, where=_place(index, input_path)),
-            item=replace(item, gold=_read_gold(item, forms=config.forms)),
-            was_correct=_read_stored(row, fields.verdict, index=index),
-        )
-        for index, (row, item) in enumerate(zip(rows, items, strict=True))
-    ]
     output_path.parent.mkdir(parents=True, exist_ok=True)
+    items = (answer.item for answer in stored.answers)
     with GraderPool(config, judge=judge) as pool:
-        graded = list(pool.grade_all((answer.item for answer in stored), max_pending=max_pending))
-    _write(output_path, rows=rows, graded=graded)
-    return _compare(stored, graded)
+        graded = list(pool.grade_all(items, max_pending=max_pending))
+    _write(output_path, rows=stored.rows, graded=graded)
+    return _compare(stored.answers, graded)
 
 
-def _check_paths(input_path: Path, output_path: Path) -> None:
-    if not input_path.is_file():
-        raise ValueError(f"input={input_path} is no file. Give the path of one.")
-    if output_path.resolve() == input_path.resolve():
-        raise ValueError(f"output={output_path} is the input. Give another output.")
-
-
-def _read_writable_rows(path: Path) -> list[Row]:
-    placed = list(read_placed_rows(path))
-    for place, row in placed:
-        _check_writable(row, where=f"{path.name}: {place}")
-    return [row for _, row in placed]
-
-
-def _check_writable(row: Row, *, where: str) -> None:
-    """Refuse what JSON does not have before anything is graded, and a judge paid, for nothing."""
-    for name, value in row.items():
-        try:
-            json.dumps(value, allow_nan=False)
-        except (ValueError, TypeError) as error:
-            raise ValueError(
-                f"{where}: the field {name!r} cannot be written back as JSON: {error}. Write null "
-                "or a text in its place (pandas leaves NaN where a row has no value)."
-            ) from error
-
-
-def _compare(stored: Sequence[_StoredAnswer], graded: Sequence[GradedAnswer]) -> RegradeReport:
+def _compare(stored: Sequence[StoredAnswer], graded: Sequence[GradedAnswer]) -> RegradeReport:
     disagreements = tuple(
         Disagreement(
             row=index,
@@ -179,87 +119,6 @@ def describe(report: RegradeReport) -> str:
             f"{layer}: extracted {found.graded.extracted!r}, gold {found.gold!r}"
         )
     return "\n".join(lines)
-
-
-def _read_item(row: Row, *, where: str, fields: GradeFields, kind: AnswerKind) -> GradingItem:
-    text, gold = (
-        _spell(_read_field(row, name, where=where)) for name in (fields.text, fields.gold)
-    )
-    if fields.answer_kind is not None:
-        named = _read_field(row, fields.answer_kind, where=where)
-        if named not in list(AnswerKind):
-            raise ValueError(
-                f"{where}: {fields.answer_kind}={named!r} is no answer kind. Legal: "
-                f"{', '.join(AnswerKind)}."
-            )
-        kind = AnswerKind(named)
-    return GradingItem(text=text, gold=gold, kind=kind)
-
-
-def _place(index: int, path: Path) -> str:
-    return f"row {index} of {path.name}"
-
-
-def _check_verdicts(rows: Sequence[Row], name: str | None, *, file: str) -> None:
-    """Refuse a comparison with nothing."""
-    if rows and name is not None and all(_find(row, name) is _ABSENT for row in rows):
-        raise ValueError(
-            f"no row of {file} has the field {name!r}, whose verdicts were to be compared; the "
-            f"first has {', '.join(sorted(rows[0]))}. Set fields.verdict to the name that the rows "
-            "use, or to null to compare with none."
-        )
-
-
-def _read_id(row: Row, name: str | None, *, index: int, where: str) -> str:
-    return str(index if name is None else _read_field(row, name, where=where))
-
-
-def _read_gold(item: GradingItem, *, forms: Sequence[AnswerForm]) -> str:
-    """Return the answer that a worked solution states; a plain answer as it is."""
-    if item.kind is AnswerKind.TEXT:
-        return item.gold
-    labelled = [form for form in forms if form != "bare"]
-    stated = extract_answer(item.gold, kind=item.kind, forms=labelled, max_bare_characters=1)
-    return item.gold if stated is None else stated
-
-
-def _read_field(row: Row, name: str, *, where: str) -> Any:  # noqa: ANN401 - JSON
-    value = _find(row, name)
-    if value is _ABSENT:
-        raise ValueError(
-            f"{where} has no field {name!r}; it has {', '.join(sorted(row))}. Set fields.* to the "
-            "names that the rows use; a.b reaches into an object."
-        )
-    return value
-
-
-def _find(row: Row, name: str) -> Any:  # noqa: ANN401 - JSON
-    if name in row:
-        return row[name]
-    first, _, rest = name.partition(".")
-    inner = row.get(first)
-    return _find(inner, rest) if rest and isinstance(inner, Mapping) else _ABSENT
-
-
-_ABSENT = object()
-
-
-def _spell(value: Any) -> str:  # noqa: ANN401 - JSON
-    return "" if value is None else str(value)
-
-
-def _read_stored(row: Row, name: str | None, *, index: int) -> bool | None:
-    value = None if name is None else _find(row, name)
-    if value is None or value is _ABSENT or value == Verdict.UNSCORED:
-        return None
-    if isinstance(value, bool | int | float):
-        return bool(value == 1)
-    if value in list(Verdict):
-        return bool(value == Verdict.CORRECT)
-    raise ValueError(
-        f"row {index}: the stored verdict {name}={value!r} cannot be read. Legal: true, false, a "
-        f"number (1 is correct), {', '.join(Verdict)}."
-    )
 
 
 def _write(path: Path, *, rows: Sequence[Row], graded: Sequence[GradedAnswer]) -> None:

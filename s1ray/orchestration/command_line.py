@@ -16,6 +16,7 @@ from s1ray.orchestration.run_directory.keeping import describe_kept
 from s1ray.orchestration.terminal import complain, list_begun, speak_for_job
 
 EXIT_BAD_INPUT = 2
+NOT_STARTED = "bad input, nothing was started"
 LEVELS = ("debug", "info", "warning", "error")
 _QUIET = ("-q", "--quiet")
 _VERBOSE = ("-v", "--verbose")
@@ -76,7 +77,7 @@ def end_cleanly(job: Callable[Arguments, None]) -> Callable[Arguments, None]:
         try:
             verbosity, sys.argv = take_flags(sys.argv)
         except ValueError as error:
-            complain(f"bad input, nothing was started:\n{error}")
+            complain(f"{NOT_STARTED}:\n{error}")
             sys.exit(EXIT_BAD_INPUT)
         logging.getLogger("s1ray").setLevel(verbosity.level)
         with speak_for_job(is_quiet=verbosity.is_quiet):

@@ -10,7 +10,8 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from s1ray.config.recipe import Recipe
-from s1ray.orchestration.launch import CONF, explain_override, parse_config
+from s1ray.orchestration.launch import CONF, parse_config
+from s1ray.orchestration.mistakes import explain_override
 
 RECIPE = "recipe"
 """The primary configuration of every stage."""

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
@@ -26,11 +26,13 @@ from pydantic import ValidationError
 from s1ray.config.base import Section
 from s1ray.config.secrecy import list_exposed
 from s1ray.orchestration.cluster.secrets_at_hand import RedactingFormatter, list_secrets_at_hand
-from s1ray.orchestration.command_line import EXIT_BAD_INPUT, end_cleanly
+from s1ray.orchestration.command_line import EXIT_BAD_INPUT, NOT_STARTED, end_cleanly
+from s1ray.orchestration.flags import check_flags, describe_flags
+from s1ray.orchestration.mistakes import explain_override, explain_validation
 from s1ray.orchestration.run_directory.attempts import read_attempts
 from s1ray.orchestration.run_directory.keeping import summarise_runs
 from s1ray.orchestration.run_directory.runs import RefusedError, read_manifest
-from s1ray.orchestration.steps import Listable, show_steps
+from s1ray.orchestration.steps import Step, show_steps
 from s1ray.orchestration.terminal import complain, list_begun, print_result, show_table
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -49,6 +51,8 @@ def launch(
     schema: type[ConfigT],
     prepare: Callable[[ConfigT], PlanT],
     run: Callable[[PlanT], Path | str],
+    list_steps: Callable[[PlanT], Sequence[Step]] | None = None,
+    flags: Mapping[str, str] | None = None,
 ) -> None:
     """Run a job from ``sys.argv`` and print its result last; never returns on failure.
 
@@ -59,12 +63,22 @@ def launch(
         prepare: Checks all that can be checked before anything starts; raises ValueError, or
             OSError where a file cannot be read.
         run: Does it, and returns the result directory (or the line that says the result).
+        list_steps: Says for ``--dry`` what would be done; None where the job takes no ``--dry``.
+        flags: That the job takes off the command line itself, each with what it does.
     """
 
     def prepare_alone(config: ConfigT, _: Sequence[str]) -> PlanT:
         return prepare(config)
 
-    launch_with_overrides(doc=doc, primary=primary, schema=schema, prepare=prepare_alone, run=run)
+    launch_with_overrides(
+        doc=doc,
+        primary=primary,
+        schema=schema,
+        prepare=prepare_alone,
+        run=run,
+        list_steps=list_steps,
+        flags=flags,
+    )
 
 
 @end_cleanly
@@ -75,6 +89,8 @@ def launch_with_overrides(
     schema: type[ConfigT],
     prepare: Callable[[ConfigT, Sequence[str]], PlanT],
     run: Callable[[PlanT], Path | str],
+    list_steps: Callable[[PlanT], Sequence[Step]] | None = None,
+    flags: Mapping[str, str] | None = None,
 ) -> None:
     """Launch a job that composes further configurations on top of the command line's overrides.
 
@@ -84,19 +100,23 @@ def launch_with_overrides(
         schema: As ``launch`` takes it.
         prepare: Is given the overrides besides.
         run: As ``launch`` takes it.
+        list_steps: As ``launch`` takes it.
+        flags: As ``launch`` takes them.
     """
+    own = {**(flags or {}), **({DRY: "list the steps and start none"} if list_steps else {})}
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing and exiting
     OmegaConf.register_new_resolver("job_doc", doc.strip, replace=True)
     OmegaConf.register_new_resolver("job_groups", partial(list_groups, primary), replace=True)
+    OmegaConf.register_new_resolver("job_flags", partial(describe_flags, own), replace=True)
     _log_without_secrets()
     if not CONF.is_dir():
         _refuse(f"no configuration at {CONF}. Run jobs from a checkout of s1ray.")
-    is_dry = _read_dry()
+    is_dry = _take_flags(own, names={*schema.model_fields, *_read_groups(primary)})
     for composed, overrides in _compose(primary):
         try:
             plan = prepare(parse_config(composed, schema), overrides)
-            if is_dry:
-                _list_or_refuse(plan)
+            if is_dry and list_steps:
+                show_steps(list_steps(plan))
         except (ValueError, OSError) as error:
             _refuse(str(error))
         except Exception as error:  # shown as a failure of the run is: without any secret
@@ -112,19 +132,15 @@ def _log_without_secrets() -> None:
     logging.getLogger("huggingface_hub").propagate = False  # it has a handler of its own
 
 
-def _read_dry() -> bool:
-    """Take ``--dry`` off the command line; Hydra has no flags of a job's own."""
+def _take_flags(own: Mapping[str, str], *, names: Collection[str]) -> bool:
+    """Refuse what is no flag, and return whether ``--dry`` was there; Hydra has none of a job's."""
+    try:
+        check_flags(sys.argv[1:], own=own, names=names)
+    except ValueError as error:
+        _refuse(str(error))
     is_dry = DRY in sys.argv
     sys.argv = [word for word in sys.argv if word != DRY]
     return is_dry
-
-
-def _list_or_refuse(plan: object) -> None:
-    if not isinstance(plan, Listable):
-        _refuse(
-            f"{DRY} lists the steps of curate, distill, train, evaluate, reproduce and sweep alone."
-        )
-    show_steps(plan.list_steps())
 
 
 def _compose(primary: str) -> list[tuple[DictConfig, tuple[str, ...]]]:
@@ -156,6 +172,20 @@ def list_groups(primary: str) -> str:
         primary: Its name in ``conf/``.
     """
     lines = []
+    for key, chosen in _read_groups(primary).items():
+        others = sorted({path.stem for path in (CONF / key.split("@")[0]).glob("*.yaml")})
+        left = " ".join(name for name in others if name not in chosen)
+        lines.append(f"  {key:<24} {' '.join(map(str, chosen))}  |  {left or '-'}")
+    return "\n".join(lines)
+
+
+def _read_groups(primary: str) -> dict[str, list[object]]:
+    """Return what a primary configuration chooses of each of its groups, by how it is overridden.
+
+    Args:
+        primary: Its name in ``conf/``.
+    """
+    groups = {}
     content = OmegaConf.to_container(OmegaConf.load(CONF / f"{primary}.yaml"))
     assert isinstance(content, dict)
     for entry in content["defaults"]:
@@ -163,13 +193,11 @@ def list_groups(primary: str) -> str:
             continue
         ((name, choice),) = entry.items()
         group = str(name).split("@")[0]
-        chosen = choice if isinstance(choice, list) else [choice]
         if "override" in str(name) or group == "command_line" or not (CONF / group).is_dir():
             continue
-        others = sorted({path.stem for path in (CONF / group).glob("*.yaml")} - set(chosen))
         key = str(name).removesuffix("@_here_")
-        lines.append(f"  {key:<24} {' '.join(map(str, chosen))}  |  {' '.join(others) or '-'}")
-    return "\n".join(lines)
+        groups[key] = choice if isinstance(choice, list) else [choice]
+    return groups
 
 
 def parse_config(composed: DictConfig, schema: type[ConfigT]) -> ConfigT:
@@ -211,48 +239,7 @@ def validate(content: object, schema: type[ConfigT], *, prefix: str) -> ConfigT:
     try:
         return schema.model_validate(content)
     except ValidationError as error:
-        raise ValueError(_explain_validation(error, content=content, prefix=prefix)) from None
-
-
-def _explain_validation(error: ValidationError, *, content: object, prefix: str) -> str:
-    lines = []
-    for problem in error.errors(include_url=False):
-        path = (prefix + ".".join(_find_keys(problem["loc"], content))).removesuffix(".")
-        what, got = problem["msg"], problem["input"]
-        if problem["type"] == "extra_forbidden":
-            what = (
-                "there is no such key. Remove it or correct its name; `--cfg job` prints every "
-                "legal key."
-            )
-        # A whole section says nothing that its name does not.
-        where = path or "the configuration"
-        lines.append(f"{where}: {what}" if isinstance(got, Mapping) else f"{where}={got!r}: {what}")
-    return "\n".join(lines)
-
-
-def _find_keys(place: Sequence[str | int], content: object) -> Iterator[str]:
-    """Yield the keys on the way to a place, without the kinds that pydantic names between them."""
-    for part in place:
-        if isinstance(content, Mapping):
-            if part not in content and part in (content.get("kind"), content.get("mode")):
-                continue
-            content = content.get(part)
-        elif isinstance(content, Sequence) and isinstance(part, int) and part < len(content):
-            content = content[part]
-        yield str(part)
-
-
-def explain_override(error: Exception) -> str:
-    """Return Hydra's message with what to do about it."""
-    text = f"{error}\n{error.__cause__ or ''}".strip()
-    # Hydra proposes +key=value for every unknown key; here most legal keys are in conf/ already.
-    lines = [line for line in text.split("\n") if line and not line.startswith("To append")]
-    return "\n".join(lines) + (
-        "\nOverrides are key=value with dotted keys, or group=choice; `--cfg job` "
-        "prints every legal key, `--help` every group. A name that is yours to choose (below "
-        "environment, server.adapters, endpoint.extra, budget.conditions.classes) takes a plus: "
-        "+environment.NAME=value."
-    )
+        raise ValueError(explain_validation(error, content=content, prefix=prefix)) from None
 
 
 def _run_or_exit(run: Callable[[PlanT], Path | str], plan: PlanT) -> None:
@@ -261,7 +248,7 @@ def _run_or_exit(run: Callable[[PlanT], Path | str], plan: PlanT) -> None:
         with redirect_stdout(sys.stderr):  # Ray writes there, too; it is the result's alone
             result = run(plan)
     except RefusedError as error:
-        _refuse(str(error), has_begun=_has_finished_one(since=began))
+        _refuse(str(error), state=_describe_begun(since=began))
     except Exception as error:
         _fail(error)
     if list_begun():
@@ -269,13 +256,16 @@ def _run_or_exit(run: Callable[[PlanT], Path | str], plan: PlanT) -> None:
     print_result(str(result))
 
 
-def _has_finished_one(*, since: float) -> bool:
-    """Whether a run was worked on since then, in Unix seconds, and is finished."""
-    return any(
-        read_manifest(path) is not None and read_attempts(path)[-1].began >= since
+def _describe_begun(*, since: float) -> str:
+    """Return what a refusal leaves of the runs that were worked on since then, in Unix seconds."""
+    begun = [
+        path
         for path in list_begun()
-        if read_attempts(path)
-    )
+        if (attempts := read_attempts(path)) and attempts[-1].began >= since
+    ]
+    if any(read_manifest(path) is not None for path in begun):
+        return "refused; what was done before is kept"
+    return "refused; nothing was finished" if begun else NOT_STARTED
 
 
 def _fail(error: Exception) -> NoReturn:
@@ -284,9 +274,6 @@ def _fail(error: Exception) -> NoReturn:
     sys.exit(EXIT_FAILED)
 
 
-def _refuse(message: str, *, has_begun: bool = False) -> NoReturn:
-    state = (
-        "refused; what was done before is kept" if has_begun else "bad input, nothing was started"
-    )
+def _refuse(message: str, *, state: str = NOT_STARTED) -> NoReturn:
     complain(f"{state}:\n{message}")
     sys.exit(EXIT_BAD_INPUT)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 from s1ray.orchestration.run_directory.runs import Run, read_manifest
 from s1ray.orchestration.terminal import say, show_table
@@ -21,15 +20,6 @@ class Step:
     state: str
     cost: str
     """What it takes in its own units; seconds where it has run."""
-
-
-@runtime_checkable
-class Listable(Protocol):
-    """A plan that can say what it would do."""
-
-    def list_steps(self) -> Sequence[Step]:
-        """Return its steps, each once, in the order they are done."""
-        ...
 
 
 def describe_step(run: Run, *, cost: str) -> Step:

@@ -84,14 +84,12 @@ class ChatModel:
 
     def _choose_policy(self, body: ChatBody, *, context_tokens: int) -> BudgetPolicy:
         policy = resolve_policy(body, config=self.config, context_tokens=context_tokens)
-        total = (
-            body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
-        )
-        if total is None:
+        if body.total_tokens is None:
             return policy
         return limit_total(
             policy,
-            total=total,
+            total=body.total_tokens,
+            field=body.total_field,
             is_cap_asked=body.budget is not None and body.budget.max_thinking_tokens is not None,
             num_prefix_tokens=len(
                 spell(policy, tokens=self.tokens, tokenizer=self.tokenizer).prefix

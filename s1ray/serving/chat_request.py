@@ -8,6 +8,7 @@ what is meant then is decided by the configuration (``request_budget``).
 from typing import Annotated, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -16,12 +17,20 @@ from pydantic import (
     PositiveInt,
     ValidationError,
 )
+from pydantic_core import PydanticCustomError
 
 from s1ray.serving.refusal import refuse_body
 
-_Zero = Annotated[float, Field(ge=0, le=0)]
-_NoItems = Annotated[list[JsonValue], Field(max_length=0)]
-_NoFields = Annotated[dict[str, JsonValue], Field(max_length=0)]
+
+def _refuse_asking(value: JsonValue) -> JsonValue:
+    """Take what asks for nothing: null, false, 0, and empty texts, lists and objects."""
+    if value:
+        raise PydanticCustomError("unsupported", "this server does not support it; remove it")
+    return value
+
+
+_Unsupported = Annotated[JsonValue, AfterValidator(_refuse_asking)]
+"""A field that is refused unless its value asks for nothing."""
 
 
 class _Body(BaseModel):
@@ -40,7 +49,7 @@ class Message(_Body):
 
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[TextPart]
-    name: None = None
+    name: _Unsupported = None
     reasoning_content: str | None = None
     """Of an earlier answer; left out of the prompt, as thinking is."""
 
@@ -93,16 +102,26 @@ class ChatBody(_Body):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     response_format: TextFormat | None = None
-    stop: _NoItems | None = None
-    logit_bias: _NoFields | None = None
-    tools: _NoItems | None = None
+    stop: _Unsupported = None
+    logit_bias: _Unsupported = None
+    tools: _Unsupported = None
     tool_choice: Literal["none"] | None = None
-    frequency_penalty: _Zero | None = None
-    presence_penalty: _Zero | None = None
-    logprobs: Literal[False] | None = None
-    store: Literal[False] | None = None
+    frequency_penalty: _Unsupported = None
+    presence_penalty: _Unsupported = None
+    logprobs: _Unsupported = None
+    store: _Unsupported = None
     user: str | None = None
     metadata: dict[str, JsonValue] | None = None
+
+    @property
+    def total_field(self) -> str:
+        """The field that says how long thinking and answer may be together; the newer of two."""
+        return "max_tokens" if self.max_completion_tokens is None else "max_completion_tokens"
+
+    @property
+    def total_tokens(self) -> int | None:
+        """What it says."""
+        return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
 
 
 def read_body(content: bytes) -> ChatBody:

@@ -75,6 +75,7 @@ def limit_total(
     policy: BudgetPolicy,
     *,
     total: int,
+    field: str,
     is_cap_asked: bool,
     num_prefix_tokens: int,
     answer_share: float,
@@ -86,7 +87,8 @@ def limit_total(
 
     Args:
         policy: As the request's thinking asks for it.
-        total: ``max_completion_tokens``.
+        total: ``max_completion_tokens``, or ``max_tokens``.
+        field: Which of them the client gave.
         is_cap_asked: Whether the policy's cap is the request's own, not the server's.
         num_prefix_tokens: Of the answer prefix that is injected.
         answer_share: Of the total, where no cap says more; 0..1.
@@ -99,10 +101,10 @@ def limit_total(
     if room - least < 1:
         raise RefusalError(
             400,
-            f"max_completion_tokens={total} leaves no room for an answer beside "
+            f"{field}={total} leaves no room for an answer beside "
             f"{least} tokens of thinking that the request or the server asks for and "
             f"{num_prefix_tokens} tokens of a forced answer's beginning; raise it, or lower those.",
-            param="max_completion_tokens",
+            param=field,
             code="budget_out_of_range",
         )
     if is_cap_asked:

@@ -9,9 +9,9 @@ import pytest
 
 from s1ray.config.grade import GradeFields
 from s1ray.grading.grader import grade_answer
-from s1ray.grading.regrade import RegradeReport, regrade
+from s1ray.grading.regrade import RegradeReport
 from s1ray.records import AnswerKind, Verdict
-from tests.grading.settings import read_grading
+from tests.grading.settings import read_grading, regrade_file
 from tests.reference_data import find_reference
 
 STORED = read_grading("stored")
@@ -25,13 +25,12 @@ NEMO = ["nemo_output_rs0", "nemo_output_rs1", "nemo_output_rs2"]
 
 def regrade_shared(file: str, tmp_path: Path, **fields: str | None) -> RegradeReport:
     names = {"id": None, "answer_kind": None, **fields}
-    return regrade(
+    return regrade_file(
         find_reference(f"graded_outputs/{file}.jsonl.gz"),
-        output_path=tmp_path / "out.jsonl.gz",
+        tmp_path / "out.jsonl.gz",
         fields=GradeFields.model_validate(names),
-        answer_kind=AnswerKind.MATH,
-        max_pending=256,
         config=STORED,
+        max_pending=256,
     )
 
 

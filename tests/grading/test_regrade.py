@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from s1ray.config.grade import GradeFields
-from s1ray.grading.regrade import RegradeReport, regrade
-from s1ray.records import AnswerKind, Verdict
-from tests.grading.settings import read_grading
+from s1ray.grading.regrade import RegradeReport
+from s1ray.records import Verdict
+from tests.grading.settings import read_grading, regrade_file
 
 STORED = read_grading("stored", num_workers=1)
 ROWS: list[dict[str, Any]] = [
@@ -26,25 +26,14 @@ def run(tmp_path: Path, rows: list[dict[str, Any]], **changes: Any) -> RegradeRe
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     source.write_text(text, encoding="utf-8")
     names = {"text": "out.text", "gold": "gold", "id": None, "answer_kind": None, "verdict": "ok"}
-    return regrade(
-        source,
-        output_path=changes.pop("output_path", tmp_path / "deep" / "out.jsonl"),
-        fields=GradeFields.model_validate({**names, **changes}),
-        answer_kind=AnswerKind.MATH,
-        max_pending=3,
-        config=STORED,
-    )
+    output = changes.pop("output_path", tmp_path / "deep" / "out.jsonl")
+    fields = GradeFields.model_validate({**names, **changes})
+    return regrade_file(source, output, fields=fields, config=STORED)
 
 
 def regrade_plain(source: Path, output: Path) -> RegradeReport:
-    return regrade(
-        source,
-        output_path=output,
-        fields=GradeFields(text="text", gold="gold", id=None, answer_kind=None, verdict=None),
-        answer_kind=AnswerKind.MATH,
-        max_pending=3,
-        config=STORED,
-    )
+    fields = GradeFields(text="text", gold="gold", id=None, answer_kind=None, verdict=None)
+    return regrade_file(source, output, fields=fields, config=STORED)
 
 
 def test_rows_come_back_with_verdict_layer_and_extracted(tmp_path: Path) -> None:
@@ -87,16 +76,10 @@ def test_gzip_in_and_out_with_the_same_bytes_each_time(tmp_path: Path) -> None:
         run(tmp_path, ROWS, output_path=path)
     assert packed[0].read_bytes() == packed[1].read_bytes()
     assert len(gzip.decompress(packed[0].read_bytes()).split(b"\n")) == len(ROWS) + 1
-    again = regrade(
-        packed[0],
-        output_path=tmp_path / "c.jsonl",
-        fields=GradeFields(
-            text="extracted", gold="gold", id="gold", answer_kind=None, verdict="verdict"
-        ),
-        answer_kind=AnswerKind.MATH,
-        max_pending=3,
-        config=STORED,
+    fields = GradeFields(
+        text="extracted", gold="gold", id="gold", answer_kind=None, verdict="verdict"
     )
+    again = regrade_file(packed[0], tmp_path / "c.jsonl", fields=fields, config=STORED)
     assert again.agreement == 1
 
 
@@ -153,3 +136,13 @@ def test_lone_surrogates_come_back_as_they_were(tmp_path: Path) -> None:
 def test_input_is_never_overwritten(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is the input"):
         run(tmp_path, ROWS, output_path=tmp_path / "in.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("output", "message"), [(".", "is a directory"), ("in.jsonl/x", "in.jsonl is no directory")]
+)
+def test_output_that_cannot_be_written_is_refused_before_anything_is_graded(
+    tmp_path: Path, output: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path, ROWS, output_path=tmp_path / output)

@@ -16,6 +16,13 @@ from s1ray.orchestration.fine_tune.train import prepare_train
 from tests.orchestration.processes import hold_elsewhere
 from tests.recipes import TRACE, compose_tiny
 
+TAKE_DRY = {"curate", "distill", "train", "evaluate", "reproduce", "sweep", "submit"}
+WORDS = (
+    *("Add two to", "How old is", "Which city has", "Count the legs of", "Name a river of"),
+    *("Divide ten by", "Who wrote", "What colour is", "Where grows", "Why does it rain on"),
+    *("When began", "Multiply with itself"),
+)
+"""Questions that are no copies of each other."""
 JOBS = sorted(path.stem for path in (ROOT / "jobs").glob("[!_]*.py"))
 
 
@@ -64,6 +71,17 @@ def _run(
         ("submit --dry -- env HF_TOKEN=x python -m jobs.train experiment=tiny", ["HF_TOKEN"]),
         ("submit address=http://127.0.0.1:9 -- python -m jobs.train experiment=tiny", [":9"]),
         ("doctor cluster.num_nodes=2", ["cluster.measured_node_gbit"]),
+        ("train --experiment tiny", ["--experiment", "Write experiment=tiny,", "--dry", "--cfg"]),
+        ("train --training.num_epochs=2", ["Write training.num_epochs=2,"]),
+        ("train --target", ["Write target=VALUE,"]),
+        ("grade --input in.jsonl", ["Write input=in.jsonl,"]),
+        ("train --foo", ["--foo", "--log-level=LEVEL", "--multirun"]),
+        ("train -x tiny --help", ["-x"]),
+        ("train --stop", ["--stop"]),
+        ("plan --dry", ["--dry"]),
+        ("submit --foo --dry -- python -m jobs.train", ["--foo", "--dry", "--stop", "-- COMMAND"]),
+        ("report runs=/path", ["runs='/path'", "takes a list", "runs=[/path]"]),
+        ("plan budget.num_waits=1", ["budget.num_waits=[1]"]),
     ],
 )
 def test_bad_input_is_refused_before_anything_starts(
@@ -80,6 +98,7 @@ def test_bad_input_is_refused_before_anything_starts(
 
     assert code == 2, output
     assert all(word in output for word in words), output
+    assert "Traceback" not in output
     assert ray.is_initialized() == was_initialized
     assert not list(tmp_path.iterdir())
 
@@ -136,9 +155,6 @@ def test_dry_lists_the_steps_and_starts_none(
     _run(monkeypatch, capsys, f"curate {storage}")
     _, output = _run(monkeypatch, capsys, f"reproduce --dry {storage}")
     assert "4 of 5 steps will run" in output
-
-    code, output = _run(monkeypatch, capsys, "report --dry runs=[nowhere]")
-    assert code == 2
 
 
 def test_model_directory_without_a_tokenizer_is_refused(
@@ -224,6 +240,65 @@ def test_malformed_trace_row_is_refused_with_its_line(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ("fields.text=rsp", ["row 0 of in.jsonl", "'rsp'", "answer, resp"]),
+        ("input={bad}", ["bad.jsonl", "line 2", "not JSON"]),
+        ("output={good}", ["output=", "is the input"]),
+        ("output={folder}", ["output=", "is a directory"]),
+    ],
+)
+def test_outputs_that_cannot_be_graded_are_refused_before_any_is(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    changes: str,
+    words: list[str],
+) -> None:
+    good, bad = tmp_path / "in.jsonl", tmp_path / "bad.jsonl"
+    good.write_text('{"resp": "Answer: 3", "answer": "3"}\n', encoding="utf-8")
+    bad.write_text(good.read_text(encoding="utf-8") + "no JSON\n", encoding="utf-8")
+    given = f"input={good} output={tmp_path / 'out.jsonl'} fields.text=resp fields.gold=answer"
+
+    changed = changes.format(good=good, bad=bad, folder=tmp_path)
+    code, output = _run(monkeypatch, capsys, f"grade {given} {changed}")
+
+    assert (code, "Traceback" in output) == (2, False)
+    assert all(word in output for word in words), output
+    assert sorted(tmp_path.iterdir()) == [bad, good]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ("", ["12 of 12 rows of source mine are bad", "no column question; there is q, a"]),
+        ("{named}", ["only 12 questions", "deduplicate 12 -> 12", "nothing was finished"]),
+    ],
+)
+def test_pool_that_is_no_good_is_refused_with_the_counts_so_far(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    changes: str,
+    words: list[str],
+) -> None:
+    rows = [f'{{"q": "{word} {number}", "a": "{number}"}}\n' for number, word in enumerate(WORDS)]
+    (tmp_path / "rows.jsonl").write_text("".join(rows), encoding="utf-8")
+    columns = "pool.sources.mine.columns"
+    named = (
+        f"""{columns}.question='"{{q}}"' {columns}.answer='"{{a}}"' {columns}.solution=null """
+        f"{columns}.domain=null selection.num_questions=50"
+    )
+    given = f"experiment=tiny pool=files pool.root={tmp_path} paths.storage={tmp_path / 'runs'}"
+
+    command = f"curate {given} {changes.format(named=named)}"
+    code, output = _run(monkeypatch, capsys, command)
+
+    assert (code, "Traceback" in output, "nothing was started" in output) == (2, False, False)
+    assert all(word in " ".join(output.split()) for word in words), output
+
+
 @pytest.mark.parametrize("job", JOBS)
 def test_every_job_explains_itself(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], job: str
@@ -233,6 +308,29 @@ def test_every_job_explains_itself(
     assert code == 0
     for words in (f"python -m jobs.{job}", "Examples:", "Output:", "Groups (", "--log-level"):
         assert words in output
+    _, _, flags = output.partition("Flags:")
+    assert ("--dry " in flags) == (job in TAKE_DRY)
+    assert ("--stop " in flags) == (job == "submit")
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "--cfg job",
+        "--cfg=job",
+        "-c job --resolve",
+        "--cfg job -p training",
+        "-h",
+        "-v -q --cfg job",
+    ],
+)
+def test_hydras_own_flags_work(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], flags: str
+) -> None:
+    code, output = _run(monkeypatch, capsys, f"train {flags} experiment=tiny")
+
+    assert code == 0, output
+    assert "training" in output
 
 
 def test_quiet_job_prints_its_result_alone(

@@ -7,7 +7,8 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 
 from s1ray.config.recipe import Recipe
-from s1ray.orchestration.launch import CONF, explain_override, launch
+from s1ray.orchestration.launch import CONF, launch
+from s1ray.orchestration.mistakes import explain_override
 
 SECRET = "no-shape-but-secret"
 

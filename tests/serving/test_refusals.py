@@ -33,13 +33,20 @@ WRONG = {
         "min_thinking_tokens",
     ),
     "no room for an answer": (
+        {**ASK, "max_completion_tokens": 9, "budget": {"max_thinking_tokens": 9}},
+        400,
+        "max_completion_tokens=9",
+    ),
+    "no room for an answer, in the older field": (
         {**ASK, "max_tokens": 9, "budget": {"max_thinking_tokens": 9}},
         400,
-        "max_completion_tokens",
+        "max_tokens=9 ",
     ),
     "unknown field": ({**ASK, "budgets": {}}, 400, "budgets"),
-    "unhonoured field": ({**ASK, "stop": ["x"]}, 400, "stop"),
-    "unhonoured tools": ({**ASK, "tools": [{"type": "function"}]}, 400, "tools"),
+    "unhonoured field": ({**ASK, "stop": "x"}, 400, "stop: this server does not support it"),
+    "unhonoured bias": ({**ASK, "logit_bias": {"1": 2}}, 400, "logit_bias: this server does not"),
+    "unhonoured penalty": ({**ASK, "presence_penalty": 0.5}, 400, "presence_penalty: this server"),
+    "unhonoured tools": ({**ASK, "tools": [{"type": "function"}]}, 400, "tools: this server"),
     "unhonoured name": (
         {**ASK, "messages": [{"role": "user", "content": "abc", "name": "Ann"}]},
         400,

@@ -20,7 +20,12 @@ def resolve(config: ServerConfig, *, cap: int | None = None) -> BudgetPolicy:
 def share(policy: BudgetPolicy, *, total: int, is_cap_asked: bool) -> tuple[int | None, int]:
     """Return the tokens of thinking and answer, with 2 of a forced prefix."""
     shared = limit_total(
-        policy, total=total, is_cap_asked=is_cap_asked, num_prefix_tokens=2, answer_share=0.25
+        policy,
+        total=total,
+        field="max_completion_tokens",
+        is_cap_asked=is_cap_asked,
+        num_prefix_tokens=2,
+        answer_share=0.25,
     )
     return shared.max_thinking_tokens, shared.max_answer_tokens
 

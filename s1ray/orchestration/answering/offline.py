@@ -12,6 +12,7 @@ from s1ray.evaluation.comparison import Comparison, compare_samples, describe_re
 from s1ray.evaluation.protocol import ProtocolDifference, check_differences, find_differences
 from s1ray.evaluation.store import SAMPLES, read_samples
 from s1ray.grading.regrade import describe, regrade
+from s1ray.grading.stored_answers import StoredAnswers, read_stored
 from s1ray.orchestration.answering.judge import check_judge, open_judge
 from s1ray.orchestration.run_directory.runs import DESCRIPTION, write_json
 from s1ray.orchestration.terminal import complain, say, show_table
@@ -123,26 +124,39 @@ def _describe(comparison: Comparison) -> dict[str, str]:
     }
 
 
-def prepare_grade(config: GradeConfig) -> GradeConfig:
-    """Check that there is something to grade, and a key for the judge.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GradePlan:
+    """Stored answers that can be graded."""
+
+    config: GradeConfig
+    stored: StoredAnswers
+
+
+def prepare_grade(config: GradeConfig) -> GradePlan:
+    """Read what is to be graded, and check for a key of the judge.
 
     Raises:
-        ValueError: The input is no file, or the judge's key is missing.
+        ValueError: The input or one of its rows cannot be graded, the output cannot be written, or
+            the judge's key is missing.
     """
-    if not Path(config.input).is_file():
-        raise ValueError(f"input={config.input} is no file. Name a JSONL or JSONL.gz file.")
     check_judge(config.grading)
-    return config
+    stored = read_stored(
+        Path(config.input),
+        output_path=Path(config.output),
+        fields=config.fields,
+        answer_kind=AnswerKind(config.answer_kind),
+        forms=config.grading.forms,
+    )
+    return GradePlan(config=config, stored=stored)
 
 
-def run_grade(config: GradeConfig) -> Path:
+def run_grade(plan: GradePlan) -> Path:
     """Grade stored outputs, print what was found, and return the written file."""
+    config = plan.config
     with open_judge(config.grading.judge) as judge:
         report = regrade(
-            Path(config.input),
+            plan.stored,
             output_path=Path(config.output),
-            fields=config.fields,
-            answer_kind=AnswerKind(config.answer_kind),
             max_pending=config.max_pending,
             config=config.grading,
             judge=judge,

@@ -17,7 +17,13 @@ from s1ray.orchestration.launch import CONF, parse_config
 from s1ray.orchestration.run_directory.runs import hash_identity
 
 SEPARATOR = "--"
-FLAGS = {"--dry": "dry=true", "--stop": "stop=true"}
+FLAGS = {
+    "--dry": "say what would be sent, and send nothing",
+    "--stop": "stop what the same command submitted, with a checkpoint",
+    "-- COMMAND": "what runs on the cluster",
+}
+"""Of ``jobs.submit`` itself, each with what it does."""
+_OVERRIDES = {"--dry": "dry=true", "--stop": "stop=true"}
 _PRIMARY = re.compile(r'primary="(\w+)"')
 _SCHEMA = re.compile(r"^from (s1ray\.config\.[\w.]+) import (\w+)$", re.MULTILINE)
 _JOB = re.compile(r"jobs\.(\w+)")
@@ -49,7 +55,7 @@ def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     if SEPARATOR in own:
         at = own.index(SEPARATOR)
         own, words = own[:at], own[at + 1 :]
-    return [FLAGS.get(word, word) for word in own], words
+    return [_OVERRIDES.get(word, word) for word in own], words
 
 
 def read_command(words: Sequence[str]) -> Command:

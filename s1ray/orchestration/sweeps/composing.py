@@ -12,7 +12,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from s1ray.config.recipe import Recipe
 from s1ray.orchestration.composing import RECIPE, compose_config
-from s1ray.orchestration.launch import explain_override, parse_config
+from s1ray.orchestration.launch import parse_config
+from s1ray.orchestration.mistakes import explain_override
 from s1ray.orchestration.sweeps.space import Point
 
 

@@ -2,8 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TextIO
@@ -14,7 +14,7 @@ from s1ray.config.recipe import Recipe
 from s1ray.curation.card import describe_card, render_card
 from s1ray.curation.choice.difficulty import find_pass_rate
 from s1ray.curation.curate import CountTokens, Curation, check_enough, choose
-from s1ray.curation.funnel import FunnelRecorder
+from s1ray.curation.funnel import Funnel, FunnelRecorder
 from s1ray.curation.pool.item_file import ItemFile
 from s1ray.curation.pool.items import PoolItem, ProtectedQuestion, Rejection
 from s1ray.curation.pool.sources import Pool, fingerprint_pool
@@ -32,7 +32,7 @@ from s1ray.orchestration.answering.questions import QuestionSet, read_questions
 from s1ray.orchestration.cluster.session import ray_session
 from s1ray.orchestration.dashboard.datasets import declare_dataset
 from s1ray.orchestration.models import PreparedModel, prepare_model
-from s1ray.orchestration.run_directory.runs import Run, write_atomically, write_json
+from s1ray.orchestration.run_directory.runs import RefusedError, Run, write_atomically, write_json
 from s1ray.orchestration.stage import name_stage, open_stage, show_finished
 from s1ray.orchestration.steps import Step, describe_step
 from s1ray.orchestration.terminal import say
@@ -120,7 +120,11 @@ def _name_unused_difficulty(recipe: Recipe) -> str | None:
 
 
 def run_curate(plan: CurationPlan) -> Path:
-    """Run every step from pool to selection and return the run's directory."""
+    """Run every step from pool to selection and return the run's directory.
+
+    Raises:
+        RefusedError: The pool's rows are no good, or too few; or another job holds the run.
+    """
     run, recipe = plan.run, plan.recipe
     unused = _name_unused_difficulty(recipe)
     if unused is not None:
@@ -149,10 +153,32 @@ def run_curate(plan: CurationPlan) -> Path:
         stage.files += [SELECTED, REJECTED, FUNNEL, CARD, CARD_PAGE]
         stage.files += [DIFFICULTY] if plan.judges else []
         stage.summary["num_selected"] = len(curation.selected)
-    for step in curation.funnel.steps:
+    _say_steps(curation.funnel)
+    return run.path
+
+
+def _say_steps(funnel: Funnel) -> None:
+    for step in funnel.steps:
         why = ", ".join(f"{name} {count}" for name, count in step.reasons)
         say(f"  {step.name:<14} {step.num_in:>7} -> {step.num_out:>7}  {why}")
-    return run.path
+
+
+@contextmanager
+def _refuse_pool(recorder: FunnelRecorder) -> Iterator[None]:
+    """Call it bad input, not a failure, where the pool is no good for the block's steps.
+
+    The counts of the steps so far are printed.
+
+    Raises:
+        RefusedError: It is not.
+    """
+    try:
+        yield
+    except RefusedError:
+        raise
+    except ValueError as error:
+        _say_steps(recorder.finish())
+        raise RefusedError(str(error)) from error
 
 
 def _write_to(file: TextIO) -> Callable[[Rejection], None]:
@@ -178,21 +204,25 @@ def _curate(plan: CurationPlan, *, recorder: FunnelRecorder) -> Curation:
         def keep(items: Iterable[PoolItem]) -> Sequence[PoolItem]:
             return stack.enter_context(closing(ItemFile(items)))
 
-        judges = _judge_pool(plan, protected=protected, stack=stack)
-        pool = Pool(recipe.pool)
-        screened = keep(sift_pool(pool, judges=judges, rules=rules, recorder=recorder))
-        check_enough(len(screened), selection=rules.selection, recorder=recorder)
+        with _refuse_pool(recorder):
+            judges = _judge_pool(plan, protected=protected, stack=stack)
+            pool = Pool(recipe.pool)
+            screened = keep(sift_pool(pool, judges=judges, rules=rules, recorder=recorder))
+            check_enough(len(screened), selection=rules.selection, recorder=recorder)
+        # Models are asked outside: what goes wrong there is a failure, and needs its traceback.
         judged = _judge_difficulty(plan, screened)
-        return choose(
-            screened,
-            verdicts=judged.verdicts,
-            judged_tokens=judged.mean_tokens() if plan.judges else None,
-            labels=find_labels(recipe, screened, verdicts=judged.verdicts),
-            count_tokens=_count_tokens(plan),
-            rules=rules,
-            recorder=recorder,
-            keep=keep,
-        )
+        labels = find_labels(recipe, screened, verdicts=judged.verdicts)
+        with _refuse_pool(recorder):
+            return choose(
+                screened,
+                verdicts=judged.verdicts,
+                judged_tokens=judged.mean_tokens() if plan.judges else None,
+                labels=labels,
+                count_tokens=_count_tokens(plan),
+                rules=rules,
+                recorder=recorder,
+                keep=keep,
+            )
 
 
 def _judge_pool(
