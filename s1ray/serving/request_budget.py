@@ -87,8 +87,8 @@ def limit_total(
 
     Args:
         policy: As the request's thinking asks for it.
-        total: ``max_completion_tokens``, or ``max_tokens``.
-        field: Which of them the client gave.
+        total: What ``field`` (max_completion_tokens or max_tokens) says.
+        field: The one that the client gave.
         is_cap_asked: Whether the policy's cap is the request's own, not the server's.
         num_prefix_tokens: Of the answer prefix that is injected.
         answer_share: Of the total, where no cap says more; 0..1.
@@ -101,15 +101,14 @@ def limit_total(
     if room - least < 1:
         raise RefusalError(
             400,
-            f"{field}={total} leaves no room for an answer beside "
-            f"{least} tokens of thinking that the request or the server asks for and "
-            f"{num_prefix_tokens} tokens of a forced answer's beginning; raise it, or lower those.",
+            f"{field}={total} leaves no room for an answer beside {least} tokens of thinking that "
+            f"the request or the server asks for and {num_prefix_tokens} tokens of a forced "
+            "answer's beginning; raise it, or lower those.",
             param=field,
             code="budget_out_of_range",
         )
-    if is_cap_asked:
-        thinking = least
-    else:
+    thinking = least
+    if not is_cap_asked:
         answer = min(policy.max_answer_tokens, room - least, max(1, int(room * answer_share)))
         thinking = room - answer if cap is None else min(room - answer, cap)
     return replace(
