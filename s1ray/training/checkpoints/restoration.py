@@ -6,6 +6,7 @@ know which checkpoint to choose.
 
 import pickle
 from collections.abc import Mapping
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -185,10 +186,26 @@ class _PlainUnpickler(pickle.Unpickler):
     """Builds the records of a checkpoint's metadata and nothing else."""
 
     def find_class(self, module: str, name: str, /) -> Any:  # noqa: ANN401 - as pickle types it
+        if (module, name) == ("builtins", "getattr"):
+            return _find_member
         is_dtype = module == "torch" and isinstance(getattr(torch, name, None), torch.dtype)
         if is_dtype or (module, name) in PLAIN_CLASSES:
             return super().find_class(module, name)
         raise pickle.UnpicklingError(f"{module}.{name} does not belong into a checkpoint")
+
+
+def _find_member(enumeration: object, name: str) -> Enum:
+    """Return an enumeration's member, as Python before 3.11.4 writes one: a getattr of its class.
+
+    Raises:
+        UnpicklingError: It is none; of other classes attributes could be anything.
+    """
+    members: Mapping[str, Enum] = {}
+    if isinstance(enumeration, type) and issubclass(enumeration, Enum):
+        members = enumeration.__members__
+    if name not in members:
+        raise pickle.UnpicklingError(f"{name} of {enumeration} does not belong into a checkpoint")
+    return members[name]
 
 
 class _PlainReader(FileSystemReader):

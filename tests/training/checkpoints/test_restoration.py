@@ -1,12 +1,17 @@
 """Checkpoints that do not fit, or that are not what they seem, are refused and not run."""
 
+import io
 import os
 import pickle
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch.distributed.checkpoint.metadata import Metadata
 
+from s1ray.training.checkpoints.checkpoint import collect_tensors
 from tests.fakes import tiny_shape, write_tiny_qwen2
 from tests.training.checkpoint_runs import (
     IDENTITY,
@@ -43,12 +48,42 @@ def test_checkpoint_of_another_run_is_refused_unless_allowed(
         load(start(model), checkpoint)
 
 
+class _OldPickler(pickle.Pickler):
+    """Writes enumerations as Python 3.11.0 to 3.11.3 do."""
+
+    def reducer_override(self, value: object) -> Any:
+        return (getattr, (type(value), value.name)) if isinstance(value, Enum) else NotImplemented
+
+
+def test_metadata_that_an_older_python_wrote_is_read(tmp_path: Path, model: Path) -> None:
+    written = advance(start(model), 1)
+    checkpoint = save(written, tmp_path)
+    metadata = checkpoint / ".metadata"
+    content = io.BytesIO()
+    _OldPickler(content).dump(pickle.loads(metadata.read_bytes()))
+    assert b"getattr" in content.getvalue()
+    metadata.write_bytes(content.getvalue())
+
+    read = load(start(model), checkpoint)
+
+    expected = collect_tensors(written.model, written.optimizer)
+    found = collect_tensors(read.model, read.optimizer)
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
 class _Runs:
     def __reduce__(self) -> tuple[Any, ...]:
         return (os.mkdir, ("ran",))
 
 
-@pytest.mark.parametrize("content", [pickle.dumps(_Runs()), b"", b"no pickle at all"])
+class _Reaches:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (getattr, (Metadata, "__init__"))
+
+
+@pytest.mark.parametrize(
+    "content", [pickle.dumps(_Runs()), pickle.dumps(_Reaches()), b"", b"no pickle at all"]
+)
 def test_metadata_from_outside_is_not_run(
     tmp_path: Path, model: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
