@@ -20,6 +20,8 @@ from ray.util.placement_group import (
 PLACEMENT = "placement.txt"
 _CALM_SECONDS = 1.0
 _MOST_SECONDS = 20.0
+"""Of a stop: nothing may be asked for so long, and so long is waited at most; no result rests on
+either."""
 
 
 def note_placement(run_path: Path) -> None:
